@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use crate::facts::{self, Fact, ListType, TypeFacts};
-use crate::node::{Field, List, Map, Object, Ref, Scalar, Schema, Shape};
+use crate::node::{DeepDefault, Field, List, Map, Object, Ref, Scalar, Schema, Shape};
 
 /// The schema of a named type.
 pub(super) fn named_type(name: &str, description: &Value) -> Schema {
@@ -66,7 +66,7 @@ pub(crate) fn default_order(fields: &[Field]) -> Box<[u16]> {
     of(false).chain(of(true)).map(|(_, at)| at).collect()
 }
 
-fn deep_defaults(facts: &TypeFacts) -> Box<[(Box<[Box<str>]>, facts::DefaultFact)]> {
+fn deep_defaults(facts: &TypeFacts) -> Box<[DeepDefault]> {
     let deep = facts.iter().filter(|(path, _)| path.contains('.'));
     deep.filter_map(|(path, fact)| Some((path.split('.').map(Into::into).collect(), fact.default.clone()?))).collect()
 }
