@@ -60,7 +60,7 @@ pub(crate) struct Field {
     pub(crate) schema: Schema,
     /// The map or struct at this field is one value.
     pub(crate) atomic: bool,
-    /// Held by value upstream: there even when empty.
+    /// Written upstream even when empty: held by value, or required.
     pub(crate) by_value: bool,
     pub(crate) patch: Option<PatchFact>,
     pub(crate) default: Option<DefaultFact>,

@@ -35,13 +35,16 @@ fn well_known(name: &str) -> Option<Scalar> {
 
 fn object(name: &str, description: &Value, facts: &TypeFacts, own: Option<&Fact>) -> Object {
     let mut fields: Vec<Field> = Vec::new();
+    let required: Vec<&str> =
+        description.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     for (field, description) in description.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let fact = facts.get(field.as_str());
         fields.push(Field {
             name: field.as_str().into(),
             schema: node(description, fact),
             atomic: fact.is_some_and(|fact| fact.atomic),
-            by_value: fact.is_some_and(|fact| fact.value),
+            // Go writes required fields even when they are empty.
+            by_value: fact.is_some_and(|fact| fact.value) || required.contains(&field.as_str()),
             patch: fact.and_then(|fact| fact.patch.clone()),
             default: fact.and_then(|fact| fact.default.clone()),
         });
