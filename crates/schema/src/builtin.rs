@@ -53,6 +53,7 @@ pub(crate) fn describe_all(name: &str, describe: Describe) -> Vec<(String, Value
 }
 
 /// The description of a built-in kind: its full name, and the JSON schemas of all it contains.
+#[allow(dead_code)]
 pub(crate) fn describe(gvk: &GroupVersionKind) -> Option<(String, Vec<(String, Value)>)> {
     let (name, describe) = kinds::find(&gvk.gv.group, &gvk.gv.version, &gvk.kind)?;
     let all = describe_all(&name, describe);

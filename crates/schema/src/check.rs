@@ -130,7 +130,7 @@ fn check_base64(text: &str) -> Result<(), TypeMismatch> {
         padding += usize::from(pad);
         seen += 1;
     }
-    if seen % 4 == 0 { Ok(()) } else { Err(TypeMismatch(format!("illegal base64 data at input byte {seen}"))) }
+    if seen.is_multiple_of(4) { Ok(()) } else { Err(TypeMismatch(format!("illegal base64 data at input byte {seen}"))) }
 }
 
 /// RFC 3339, fraction allowed.

@@ -1,7 +1,6 @@
 //! Structural schemas and what is driven by them: pruning, type checks, defaults, the patch formats, server-side
 //! apply with managed fields, and OpenAPI documents. Everything works on JSON trees; nothing here does I/O.
 
-#![allow(dead_code)]
 mod builtin;
 mod check;
 mod defaults;

@@ -48,8 +48,11 @@ pub(crate) struct Object {
     /// Which fields have defaults; those with a condition come last.
     pub(crate) defaults: Box<[u16]>,
     /// Defaults at a longer path, below parents that exist.
-    pub(crate) deep_defaults: Box<[(Box<[Box<str>]>, DefaultFact)]>,
+    pub(crate) deep_defaults: Box<[DeepDefault]>,
 }
+
+/// A default at a longer path.
+pub(crate) type DeepDefault = (Box<[Box<str>]>, DefaultFact);
 
 #[derive(Debug)]
 pub(crate) struct Field {
@@ -57,7 +60,7 @@ pub(crate) struct Field {
     pub(crate) schema: Schema,
     /// The map or struct at this field is one value.
     pub(crate) atomic: bool,
-    /// Held by value upstream: there even when empty.
+    /// Written upstream even when empty: held by value, or required.
     pub(crate) by_value: bool,
     pub(crate) patch: Option<PatchFact>,
     pub(crate) default: Option<DefaultFact>,

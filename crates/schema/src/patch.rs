@@ -2,9 +2,11 @@
 
 mod json;
 mod merge;
+mod strategic;
 
 pub use json::json_patch;
 pub use merge::merge_patch;
+pub use strategic::strategic_merge;
 
 /// Why a patch cannot be applied, in upstream's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

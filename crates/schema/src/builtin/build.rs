@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use crate::facts::{self, Fact, ListType, TypeFacts};
-use crate::node::{Field, List, Map, Object, Ref, Scalar, Schema, Shape};
+use crate::node::{DeepDefault, Field, List, Map, Object, Ref, Scalar, Schema, Shape};
 
 /// The schema of a named type.
 pub(super) fn named_type(name: &str, description: &Value) -> Schema {
@@ -35,13 +35,16 @@ fn well_known(name: &str) -> Option<Scalar> {
 
 fn object(name: &str, description: &Value, facts: &TypeFacts, own: Option<&Fact>) -> Object {
     let mut fields: Vec<Field> = Vec::new();
+    let required: Vec<&str> =
+        description.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     for (field, description) in description.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let fact = facts.get(field.as_str());
         fields.push(Field {
             name: field.as_str().into(),
             schema: node(description, fact),
             atomic: fact.is_some_and(|fact| fact.atomic),
-            by_value: fact.is_some_and(|fact| fact.value),
+            // Go writes required fields even when they are empty.
+            by_value: fact.is_some_and(|fact| fact.value) || required.contains(&field.as_str()),
             patch: fact.and_then(|fact| fact.patch.clone()),
             default: fact.and_then(|fact| fact.default.clone()),
         });
@@ -66,7 +69,7 @@ pub(crate) fn default_order(fields: &[Field]) -> Box<[u16]> {
     of(false).chain(of(true)).map(|(_, at)| at).collect()
 }
 
-fn deep_defaults(facts: &TypeFacts) -> Box<[(Box<[Box<str>]>, facts::DefaultFact)]> {
+fn deep_defaults(facts: &TypeFacts) -> Box<[DeepDefault]> {
     let deep = facts.iter().filter(|(path, _)| path.contains('.'));
     deep.filter_map(|(path, fact)| Some((path.split('.').map(Into::into).collect(), fact.default.clone()?))).collect()
 }
