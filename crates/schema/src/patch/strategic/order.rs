@@ -9,7 +9,7 @@ use serde_json::Value;
 pub(super) struct Key<'a>(pub(super) Option<&'a str>);
 
 /// Where items are in a list.
-struct Positions<'v>(HashMap<&'v Value, usize>);
+pub(super) struct Positions<'v>(HashMap<&'v Value, usize>);
 
 impl Key<'_> {
     fn of<'v>(&self, item: &'v Value) -> Option<&'v Value> {
@@ -19,7 +19,7 @@ impl Key<'_> {
         }
     }
 
-    fn positions<'v>(&self, items: &'v [Value]) -> Positions<'v> {
+    pub(super) fn positions<'v>(&self, items: &'v [Value]) -> Positions<'v> {
         let mut out = HashMap::with_capacity(items.len());
         for (at, item) in items.iter().enumerate() {
             if let Some(key) = self.of(item) {
@@ -29,7 +29,7 @@ impl Key<'_> {
         Positions(out)
     }
 
-    fn position(&self, positions: &Positions<'_>, item: &Value) -> Option<usize> {
+    pub(super) fn position(&self, positions: &Positions<'_>, item: &Value) -> Option<usize> {
         positions.0.get(self.of(item)?).copied()
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::managed::{Stamp, apply, update};
+use crate::patch::{json_patch, merge_patch, strategic_merge};
+use crate::{Schema, builtin};
 use api::GroupVersionKind;
 use proptest::prelude::*;
-use schema::managed::{Stamp, apply, update};
-use schema::patch::{json_patch, merge_patch, strategic_merge};
-use schema::{Schema, builtin};
 use serde_json::{Map, Value, json};
 
 fn deployment() -> Arc<Schema> {
