@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Dialect, PathSpec, gvk_json};
 use crate::builtin;
-use crate::facts::{self, Fact, ListType};
+use crate::facts::{self, Fact, ListType, TypeFacts};
 
 /// Types that every group refers to.
 const COMMON: [&str; 5] = ["APIResourceList", "DeleteOptions", "ListMeta", "Patch", "Status"];
@@ -40,12 +40,11 @@ pub(super) fn collect<'a>(
             insert(definition, "x-kubernetes-group-version-kind", json!([gvk_json(gvk)]));
         }
     }
-    if let Some(options) = out.get_mut("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions") {
-        insert(
-            options,
-            "x-kubernetes-group-version-kind",
-            json!([{"group": "", "kind": "DeleteOptions", "version": "v1"}]),
-        );
+    for gvk in &common {
+        if let ("APIResourceList" | "DeleteOptions" | "Status", Some(found)) = (&*gvk.kind, out.get_mut(&name_of(gvk)))
+        {
+            insert(found, "x-kubernetes-group-version-kind", json!([gvk_json(gvk)]));
+        }
     }
     for spec in resources {
         let name = name_of(&spec.gvk);
@@ -80,8 +79,11 @@ fn definition(dialect: Dialect, name: &str, mut description: Value) -> Value {
             }
             return description;
         }
-        "io.k8s.apimachinery.pkg.api.resource.Quantity" if dialect == Dialect::V3 => {
+        "io.k8s.apimachinery.pkg.api.resource.Quantity" => {
             let text = description.get("description").cloned().unwrap_or_default();
+            if dialect == Dialect::V2 {
+                return json!({"description": text, "type": "string"});
+            }
             return json!({"description": text, "oneOf": [{"type": "string"}, {"type": "number"}]});
         }
         _ => {}
@@ -89,6 +91,9 @@ fn definition(dialect: Dialect, name: &str, mut description: Value) -> Value {
     let facts = facts::of_type(name);
     if facts.and_then(|facts| facts.get("")).is_some_and(|own| own.atomic) {
         insert(&mut description, "x-kubernetes-map-type", json!("atomic"));
+    }
+    if let Some(facts) = facts {
+        correct_required(&mut description, facts);
     }
     if let Some(properties) = description.get_mut("properties").and_then(Value::as_object_mut) {
         for (field, property) in properties {
@@ -99,6 +104,20 @@ fn definition(dialect: Dialect, name: &str, mut description: Value) -> Value {
         }
     }
     description
+}
+
+/// What is required, with the table's corrections.
+fn correct_required(description: &mut Value, facts: &TypeFacts) {
+    let required = description.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    let says = |name: &str| facts.get(name).and_then(|fact| fact.required);
+    let kept = required.into_iter().filter(|name| name.as_str().is_some_and(|name| says(name) != Some(false)));
+    let added = facts.iter().filter(|(_, fact)| fact.required == Some(true)).map(|(name, _)| json!(**name));
+    let all: Vec<Value> = kept.chain(added).collect();
+    if !all.is_empty() {
+        insert(description, "required", Value::Array(all));
+    } else if let Some(description) = description.as_object_mut() {
+        description.remove("required");
+    }
 }
 
 /// Points references at the document's own place for definitions.

@@ -86,6 +86,8 @@ fn v3_describes_paths_and_types() {
     assert_eq!(ports["x-kubernetes-patch-strategy"], "merge");
     let volumes = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["volumes"];
     assert_eq!(volumes["x-kubernetes-patch-strategy"], "merge,retainKeys");
+    assert!(deployment.get("required").is_none());
+    assert_eq!(schemas["io.k8s.api.apps.v1.DeploymentCondition"]["required"], json!(["status", "type"]));
     assert!(volumes["description"].as_str().unwrap().len() > 20);
 }
 
