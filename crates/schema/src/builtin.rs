@@ -3,7 +3,7 @@
 mod build;
 mod kinds;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use api::GroupVersionKind;
@@ -52,12 +52,21 @@ pub(crate) fn describe_all(name: &str, describe: Describe) -> Vec<(String, Value
     all
 }
 
-/// The description of a built-in kind: its full name, and the JSON schemas of all it contains.
-#[allow(dead_code)]
-pub(crate) fn describe(gvk: &GroupVersionKind) -> Option<(String, Vec<(String, Value)>)> {
-    let (name, describe) = kinds::find(&gvk.gv.group, &gvk.gv.version, &gvk.kind)?;
-    let all = describe_all(&name, describe);
-    Some((name, all))
+/// The full type name of a built-in kind.
+pub(crate) fn type_name(gvk: &GroupVersionKind) -> Option<String> {
+    kinds::find(&gvk.gv.group, &gvk.gv.version, &gvk.kind).map(|(name, _)| name)
+}
+
+/// The JSON schemas of the built-in ones among these kinds, and of all they contain, by full name.
+pub(crate) fn describe_kinds<'a>(kinds: impl Iterator<Item = &'a GroupVersionKind>) -> BTreeMap<String, Value> {
+    let mut generator = schemars::SchemaGenerator::default();
+    let mut all = BTreeMap::new();
+    for gvk in kinds {
+        let Some((name, describe)) = kinds::find(&gvk.gv.group, &gvk.gv.version, &gvk.kind) else { continue };
+        all.entry(name).or_insert_with(|| describe(&mut generator).to_value());
+    }
+    all.extend(generator.take_definitions(false));
+    all
 }
 
 #[cfg(test)]

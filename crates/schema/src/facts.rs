@@ -11,6 +11,7 @@
 //! | `any` | the type is opaque: whatever is in it is kept |
 //! | `atomic` | the struct or map is owned and merged as one value |
 //! | `value` | upstream's struct holds the field by value, so it exists even when empty |
+//! | `required`, `optional` | whether upstream's OpenAPI requires the field, where the types say otherwise |
 //! | `list=atomic\|set\|map:key,…` | list type of server-side apply |
 //! | `patch=STRATEGY[+retainKeys][:KEY]` | strategic merge |
 //! | `default=JSON` | filled in when absent; an object here creates the parent, and defaults below it follow |
@@ -62,6 +63,8 @@ pub(crate) struct Fact {
     pub(crate) any: bool,
     pub(crate) atomic: bool,
     pub(crate) value: bool,
+    /// Whether the field is required, where the types say otherwise.
+    pub(crate) required: Option<bool>,
     pub(crate) list: Option<ListType>,
     pub(crate) patch: Option<PatchFact>,
     pub(crate) default: Option<DefaultFact>,
@@ -155,6 +158,8 @@ fn parse_words<'a>(words: impl Iterator<Item = &'a str>) -> Option<Fact> {
             "any" => fact.any = true,
             "atomic" => fact.atomic = true,
             "value" => fact.value = true,
+            "required" => fact.required = Some(true),
+            "optional" => fact.required = Some(false),
             "list" => fact.list = Some(parse_list(value)?),
             "patch" => fact.patch = Some(parse_patch(value)),
             "default" | "fill" => {

@@ -15,3 +15,6 @@ mod prune;
 pub use builtin::builtin;
 pub use check::TypeMismatch;
 pub use node::Schema;
+
+#[cfg(test)]
+mod properties;

@@ -44,7 +44,8 @@ fn object(name: &str, description: &Value, facts: &TypeFacts, own: Option<&Fact>
             schema: node(description, fact),
             atomic: fact.is_some_and(|fact| fact.atomic),
             // Go writes required fields even when they are empty.
-            by_value: fact.is_some_and(|fact| fact.value) || required.contains(&field.as_str()),
+            by_value: fact.is_some_and(|fact| fact.value)
+                || fact.and_then(|fact| fact.required).unwrap_or_else(|| required.contains(&field.as_str())),
             patch: fact.and_then(|fact| fact.patch.clone()),
             default: fact.and_then(|fact| fact.default.clone()),
         });

@@ -96,12 +96,27 @@ kinds! {
 
 /// The full type name of a kind and how to describe it.
 pub(crate) fn find(group: &str, version: &str, kind: &str) -> Option<(String, Describe)> {
-    if kind == "DeleteOptions" {
-        return Some((name_of::<meta::v1::DeleteOptions>(), <meta::v1::DeleteOptions as JsonSchema>::json_schema));
-    }
-    if kind == "Status" && group.is_empty() {
-        return Some((name_of::<meta::v1::Status>(), <meta::v1::Status as JsonSchema>::json_schema));
+    if group.is_empty()
+        && version == "v1"
+        && let Some(found) = meta_type(kind)
+    {
+        return Some(found);
     }
     let (_, _, describe, name) = rows(group, version).iter().find(|(known, ..)| *known == kind)?;
     Some((name(), *describe))
+}
+
+/// Types of the meta package that belong to no group.
+fn meta_type(kind: &str) -> Option<(String, Describe)> {
+    macro_rules! find {
+        ($($name:ident)*) => {
+            match kind {
+                $(stringify!($name) => {
+                    Some((name_of::<meta::v1::$name>(), <meta::v1::$name as JsonSchema>::json_schema))
+                })*
+                _ => None,
+            }
+        };
+    }
+    find!(APIResourceList DeleteOptions ListMeta Patch Status)
 }

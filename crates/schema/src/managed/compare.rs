@@ -149,15 +149,17 @@ fn compare_set(old: &[Value], new: &[Value]) -> Delta {
 
 fn compare_keyed(keyed: Keyed<'_>, old: &[Value], new: &[Value]) -> Delta {
     let mut delta = Delta::default();
+    // Lists mostly keep their order: the index by key is only made when one did not.
+    let (mut olds, mut news) = (None, None);
     for (at, after) in new.iter().enumerate() {
-        // Lists mostly keep their order: look at the same index first.
         let same_place = old.get(at).filter(|before| keyed.same(before, after));
-        let before = same_place.or_else(|| old.iter().find(|before| keyed.same(before, after)));
+        let before =
+            same_place.or_else(|| olds.get_or_insert_with(|| keyed.index(old)).get(&keyed.element(after)).copied());
         delta.attach(|| keyed.element(after), compare(keyed.items, before, Some(after)));
     }
     for (at, before) in old.iter().enumerate() {
         let kept = new.get(at).is_some_and(|after| keyed.same(before, after));
-        if !kept && !new.iter().any(|after| keyed.same(before, after)) {
+        if !kept && !news.get_or_insert_with(|| keyed.index(new)).contains_key(&keyed.element(before)) {
             delta.attach(|| keyed.element(before), compare(keyed.items, Some(before), None));
         }
     }

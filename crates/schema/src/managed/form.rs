@@ -1,5 +1,7 @@
 //! How a value is owned and merged at its place.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::facts::ListType;
@@ -74,6 +76,15 @@ impl<'a> Keyed<'a> {
         }
         let Shape::Object(object) = self.items.schema.resolve() else { return None };
         object.field(key)?.default.as_ref().map(|default| &default.value)
+    }
+
+    /// The items by their element; of several with the same keys, the first.
+    pub(super) fn index<'v>(&self, items: &'v [Value]) -> HashMap<Box<str>, &'v Value> {
+        let mut out = HashMap::with_capacity(items.len());
+        for item in items {
+            out.entry(self.element(item)).or_insert(item);
+        }
+        out
     }
 
     pub(super) fn same(&self, a: &Value, b: &Value) -> bool {

@@ -1,5 +1,7 @@
 //! Merging an applied configuration into an object, and taking fields out of one.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::form::{Form, Keyed, Place, value_element};
@@ -18,10 +20,10 @@ pub(super) fn merge(place: Place<'_>, live: Option<&Value>, applied: &Value) -> 
         }
         (Form::Map(values), Value::Object(old), Value::Object(new)) => merge_entries(old, new, |_| values),
         (Form::Set, Value::Array(old), Value::Array(new)) => {
-            merge_items(old, new, |a, b| a == b, |_, item| item.clone())
+            merge_items(old, new, value_element, |_, item| item.clone())
         }
         (Form::Keyed(keyed), Value::Array(old), Value::Array(new)) => {
-            merge_items(old, new, |a, b| keyed.same(a, b), |old, item| merge(keyed.items, old, item))
+            merge_items(old, new, |item| keyed.element(item), |old, item| merge(keyed.items, old, item))
         }
         _ => applied.clone(),
     }
@@ -41,24 +43,29 @@ fn merge_entries<'a>(old: &Entries, new: &Entries, place: impl Fn(&str) -> Place
 fn merge_items(
     old: &[Value],
     new: &[Value],
-    same: impl Fn(&Value, &Value) -> bool,
+    identity: impl Fn(&Value) -> Box<str>,
     merged: impl Fn(Option<&Value>, &Value) -> Value,
 ) -> Value {
+    let olds: Vec<Box<str>> = old.iter().map(&identity).collect();
+    let news: Vec<Box<str>> = new.iter().map(&identity).collect();
+    let before: HashMap<&str, &Value> = olds.iter().map(|id| &**id).zip(old).rev().collect();
+    let position: HashMap<&str, usize> = news.iter().enumerate().rev().map(|(at, id)| (&**id, at)).collect();
     let mut out: Vec<Value> = Vec::with_capacity(old.len() + new.len());
-    let mut rest = old.iter().peekable();
-    for (at, item) in new.iter().enumerate() {
+    let mut rest = olds.iter().zip(old).peekable();
+    for (at, (id, item)) in news.iter().zip(new).enumerate() {
         // An old item that is not applied comes first; one that was placed already is skipped; one that the
         // configuration has later waits for its turn.
-        let position = |old: &Value| new.iter().position(|item| same(old, item));
-        while let Some(next) = rest.next_if(|next| !same(next, item) && position(next).is_none_or(|later| later < at)) {
-            if position(next).is_none() {
-                out.push(next.clone());
+        let later = |other: &str| position.get(other).copied();
+        while let Some((other, value)) = rest.next_if(|(other, _)| *other != id && later(other).is_none_or(|p| p < at))
+        {
+            if later(other).is_none() {
+                out.push(value.clone());
             }
         }
-        rest.next_if(|next| same(next, item));
-        out.push(merged(old.iter().find(|before| same(before, item)), item));
+        rest.next_if(|(other, _)| *other == id);
+        out.push(merged(before.get(&**id).copied(), item));
     }
-    out.extend(rest.filter(|next| !new.iter().any(|item| same(next, item))).cloned());
+    out.extend(rest.filter(|(other, _)| !position.contains_key(&***other)).map(|(_, value)| value.clone()));
     Value::Array(out)
 }
 

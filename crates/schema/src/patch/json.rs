@@ -5,6 +5,8 @@ use serde_json::Value;
 use super::PatchError;
 
 const MAX_OPERATIONS: usize = 10_000;
+/// Bytes that all copies of one patch may add, so that a short patch cannot make a huge object.
+const MAX_COPIED: usize = 3 << 20;
 
 /// Carries out the operations in order. On an error `target` may be partly changed: patch a copy.
 pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
@@ -16,10 +18,11 @@ pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), PatchError> {
     if operations.len() > MAX_OPERATIONS {
         return Err(PatchError::TooManyOperations { limit: MAX_OPERATIONS, got: operations.len() });
     }
-    operations.iter().try_for_each(|operation| apply(target, operation))
+    let mut copied = 0;
+    operations.iter().try_for_each(|operation| apply(target, operation, &mut copied))
 }
 
-fn apply(target: &mut Value, operation: &Value) -> Result<(), PatchError> {
+fn apply(target: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), PatchError> {
     let text = |key: &str| operation.get(key).and_then(Value::as_str);
     let op = text("op").unwrap_or("unknown");
     let path = || text("path").ok_or_else(|| unfit(format!("{op} operation failed to decode path: missing value")));
@@ -30,10 +33,7 @@ fn apply(target: &mut Value, operation: &Value) -> Result<(), PatchError> {
         "remove" => remove(target, path()?, op).map(drop),
         "replace" => replace(target, path()?, value()),
         "move" => relocate(target, from()?, path()?),
-        "copy" => {
-            let copied = target.pointer(from()?).cloned().ok_or_else(|| no_from(op, from().unwrap_or_default()))?;
-            add(target, path()?, copied, op)
-        }
+        "copy" => copy(target, from()?, path()?, copied),
         "test" => test(target, path()?, operation.get("value").unwrap_or(&Value::Null)),
         _ => Err(unfit(format!("Unexpected kind: {op}"))),
     }
@@ -47,6 +47,17 @@ fn replace(target: &mut Value, path: &str, value: Value) -> Result<(), PatchErro
     let parent = split(path).and_then(|(parent, _)| target.pointer(parent));
     let what = if parent.is_some_and(|parent| parent.is_object() || parent.is_array()) { "key" } else { "path" };
     Err(unfit(format!("replace operation does not apply: doc is missing {what}: {path}: missing value")))
+}
+
+fn copy(target: &mut Value, from: &str, to: &str, copied: &mut usize) -> Result<(), PatchError> {
+    let value = target.pointer(from).cloned().ok_or_else(|| no_from("copy", from))?;
+    *copied += value.to_string().len();
+    if *copied > MAX_COPIED {
+        return Err(unfit(format!(
+            "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {MAX_COPIED}"
+        )));
+    }
+    add(target, to, value, "copy")
 }
 
 fn relocate(target: &mut Value, from: &str, to: &str) -> Result<(), PatchError> {

@@ -2,6 +2,8 @@
 
 mod order;
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use self::order::{Key, in_order};
@@ -157,13 +159,7 @@ fn merge_list(
         return Ok(());
     }
     if !items.iter().chain(changes).all(Value::is_object) {
-        let before = items.clone();
-        for change in changes {
-            if !items.contains(change) {
-                items.push(change.clone());
-            }
-        }
-        *items = in_order(std::mem::take(items), changes, &before, Key(None));
+        merge_scalars(items, changes);
         return Ok(());
     }
     let Some(merge_key) = merge_key else {
@@ -174,41 +170,47 @@ fn merge_list(
         *items = changes.iter().filter(|change| change.get(DIRECTIVE).is_none()).map(plain).collect();
         return Ok(());
     }
-    let mut merges = Vec::with_capacity(changes.len());
-    for change in changes {
-        match change.get(DIRECTIVE).map(|directive| directive.as_str().unwrap_or_default()) {
-            None | Some("merge") => merges.push(change.clone()),
-            Some("delete") => {
-                let gone = key_value(change, merge_key)
-                    .map_err(|_| malformed("delete patch type with no merge key defined".to_owned()))?;
-                items.retain(|item| item.get(merge_key) != Some(gone));
-            }
-            Some(other) => return Err(malformed(format!("unknown patch type: {other} in map: {}", go(change)))),
-        }
+    let (merges, deletions) = split(changes, merge_key)?;
+    if !deletions.is_empty() {
+        items.retain(|item| item.get(merge_key).is_none_or(|key| !deletions.contains(key)));
     }
     let before = items.clone();
+    let known = key.positions(&before);
     for change in &merges {
-        merge_item(schema, merge_key, items, change)?;
+        key_value(change, merge_key)?;
+        let found = key.position(&known, change).and_then(|at| items.get_mut(at));
+        match (found, change) {
+            (Some(Value::Object(entries)), Value::Object(changes)) => merge_map(schema, entries, changes)?,
+            _ => items.push(plain(change)),
+        }
     }
     *items = in_order(std::mem::take(items), &merges, &before, key);
     Ok(())
 }
 
-fn merge_item(
-    schema: Option<&Schema>,
-    merge_key: &str,
-    items: &mut Vec<Value>,
-    change: &Value,
-) -> Result<(), PatchError> {
-    let wanted = key_value(change, merge_key)?;
-    let found = items.iter_mut().find(|item| item.get(merge_key) == Some(wanted));
-    match (found, change) {
-        (Some(Value::Object(entries)), Value::Object(changes)) => merge_map(schema, entries, changes),
-        _ => {
-            items.push(plain(change));
-            Ok(())
+/// A list of scalars merges as a set.
+fn merge_scalars(items: &mut Vec<Value>, changes: &[Value]) {
+    let before = items.clone();
+    let mut seen: HashSet<Value> = before.iter().cloned().collect();
+    items.extend(changes.iter().filter(|change| seen.insert((*change).clone())).cloned());
+    *items = in_order(std::mem::take(items), changes, &before, Key(None));
+}
+
+/// What a patch of a list merges, and the keys of what it deletes.
+fn split<'a>(changes: &'a [Value], merge_key: &str) -> Result<(Vec<Value>, HashSet<&'a Value>), PatchError> {
+    let mut merges = Vec::with_capacity(changes.len());
+    let mut deletions = HashSet::new();
+    for change in changes {
+        match change.get(DIRECTIVE).map(|directive| directive.as_str().unwrap_or_default()) {
+            None | Some("merge") => merges.push(change.clone()),
+            Some("delete") => {
+                let no_key = |_| malformed("delete patch type with no merge key defined".to_owned());
+                deletions.insert(key_value(change, merge_key).map_err(no_key)?);
+            }
+            Some(other) => return Err(malformed(format!("unknown patch type: {other} in map: {}", go(change)))),
         }
     }
+    Ok((merges, deletions))
 }
 
 fn key_value<'a>(item: &'a Value, merge_key: &str) -> Result<&'a Value, PatchError> {

@@ -51,3 +51,10 @@ fn errors_are_worded_as_upstream() {
     let many = Value::Array(vec![json!({"op": "test", "path": "/b"}); 10_001]);
     assert_eq!(fails(many), "The allowed maximum operations in a JSON patch is 10000, got 10001");
 }
+
+#[test]
+fn copies_do_not_grow_without_bound() {
+    let doubling = vec![json!({"op": "copy", "from": "/a", "path": "/a/-"}); 64];
+    let error = json_patch(&mut json!({"a": ["x"]}), &Value::Array(doubling)).unwrap_err().to_string();
+    assert!(error.starts_with("Unable to complete the copy"), "{error}");
+}

@@ -1,10 +1,15 @@
 //! The order of a merged list.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 /// What identifies an item: a field of it, or the item itself.
 #[derive(Clone, Copy)]
 pub(super) struct Key<'a>(pub(super) Option<&'a str>);
+
+/// Where items are in a list.
+pub(super) struct Positions<'v>(HashMap<&'v Value, usize>);
 
 impl Key<'_> {
     fn of<'v>(&self, item: &'v Value) -> Option<&'v Value> {
@@ -14,20 +19,30 @@ impl Key<'_> {
         }
     }
 
-    fn position(&self, order: &[Value], item: &Value) -> Option<usize> {
-        let wanted = self.of(item)?;
-        order.iter().position(|other| self.of(other) == Some(wanted))
+    pub(super) fn positions<'v>(&self, items: &'v [Value]) -> Positions<'v> {
+        let mut out = HashMap::with_capacity(items.len());
+        for (at, item) in items.iter().enumerate() {
+            if let Some(key) = self.of(item) {
+                out.entry(key).or_insert(at);
+            }
+        }
+        Positions(out)
+    }
+
+    pub(super) fn position(&self, positions: &Positions<'_>, item: &Value) -> Option<usize> {
+        positions.0.get(self.of(item)?).copied()
     }
 }
 
 /// Items that `wanted` names come in its order; the others keep theirs and go before the first named item that
 /// followed them in `before`.
 pub(super) fn in_order(items: Vec<Value>, wanted: &[Value], before: &[Value], key: Key<'_>) -> Vec<Value> {
+    let (wanted, before) = (key.positions(wanted), key.positions(before));
     let mut named = Vec::new();
     let mut others = Vec::new();
     for item in items {
-        let was = key.position(before, &item);
-        match key.position(wanted, &item) {
+        let was = key.position(&before, &item);
+        match key.position(&wanted, &item) {
             Some(at) => named.push((at, was, item)),
             None => others.push((was, item)),
         }
