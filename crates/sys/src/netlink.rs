@@ -7,8 +7,9 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use futures::{StreamExt, TryStreamExt};
+use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::LinkAttribute;
-use rtnetlink::{LinkBridge, LinkBridgePort, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::task::JoinHandle;
 
 use crate::{Result, SysError, namespace};
@@ -102,8 +103,8 @@ impl Netlink {
     pub async fn veth_into(&self, name: &str, peer: &str, namespace: &Path, mtu: Option<u32>) -> Result<()> {
         use rtnetlink::packet_route::link::{InfoData, InfoVeth};
         let file = File::open(namespace).map_err(|e| SysError::at("open namespace", namespace, e))?;
-        let mut inner = LinkUnspec::new_with_name(peer).setns_by_fd(file.as_raw_fd()).up();
-        let mut outer = LinkVeth::new(name, peer).up();
+        let mut inner = LinkUnspec::new_with_name(peer).setns_by_fd(file.as_raw_fd());
+        let mut outer = LinkVeth::new(name, peer);
         if let Some(mtu) = mtu {
             inner = inner.mtu(mtu);
             outer = outer.mtu(mtu);
@@ -113,13 +114,11 @@ impl Netlink {
         made.map_err(|e| failed("make link", name, e))
     }
 
-    /// Puts a link on a bridge; with `hairpin`, what comes from it may go back to it.
-    pub async fn enslave(&self, name: &str, bridge: u32, hairpin: bool) -> Result<()> {
+    /// Puts a link on a bridge.
+    pub async fn enslave(&self, name: &str, bridge: u32) -> Result<()> {
         let index = self.required(name).await?;
         let message = LinkUnspec::new_with_index(index).controller(bridge).up().build();
-        self.handle.link().set(message).execute().await.map_err(|e| failed("put on bridge", name, e))?;
-        let port = LinkBridgePort::new(index).hairpin(hairpin).build();
-        self.handle.link().set_port(port).execute().await.map_err(|e| failed("configure bridge port", name, e))
+        self.handle.link().set(message).execute().await.map_err(|e| failed("put on bridge", name, e))
     }
 
     /// Brings a link up.
@@ -145,21 +144,25 @@ impl Netlink {
         unless_there(added).map_err(|e| failed("add address", &format!("{address}/{prefix} to {name}"), e))
     }
 
-    /// Takes every address of a link away.
-    pub async fn clear_addresses(&self, name: &str) -> Result<()> {
+    /// Takes every IPv4 address of a link away but one.
+    pub async fn keep_only(&self, name: &str, keep: IpAddr) -> Result<()> {
         let index = self.required(name).await?;
         let mut addresses = self.handle.address().get().set_link_index_filter(index).execute();
         while let Some(address) = addresses.next().await {
             let address = address.map_err(|e| failed("list addresses of", name, e))?;
-            let removed = self.handle.address().del(address).execute().await;
-            removed.map_err(|e| failed("remove address of", name, e))?;
+            let foreign = |a: &AddressAttribute| matches!(a, AddressAttribute::Address(IpAddr::V4(ip)) if *ip != keep);
+            if address.attributes.iter().any(foreign) {
+                let removed = self.handle.address().del(address).execute().await;
+                removed.map_err(|e| failed("remove address of", name, e))?;
+            }
         }
         Ok(())
     }
 
-    /// Sends everything without a closer route to `gateway`.
-    pub async fn default_route(&self, gateway: Ipv4Addr) -> Result<()> {
-        let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build();
+    /// Sends everything without a closer route to `gateway` on a link, even if no address of the link covers it.
+    pub async fn default_route(&self, link: &str, gateway: Ipv4Addr) -> Result<()> {
+        let index = self.required(link).await?;
+        let route = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(index).gateway(gateway).onlink().build();
         let added = self.handle.route().add(route).execute().await;
         unless_there(added).map_err(|e| failed("add default route by", &gateway.to_string(), e))
     }
