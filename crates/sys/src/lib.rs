@@ -11,6 +11,8 @@ pub mod namespace;
 pub mod netlink;
 pub mod nft;
 pub mod process;
+pub mod terminal;
+pub mod xattr;
 
 use std::io;
 use std::path::Path;
