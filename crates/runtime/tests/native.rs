@@ -1,5 +1,7 @@
 //! The native engine over real containers: needs root.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::time::{Duration, Instant};
