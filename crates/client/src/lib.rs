@@ -1,1 +1,18 @@
-//! placeholder
+//! How a part of the cluster reaches its apiserver: connections, informers, work queues, reconcilers, events.
+//!
+//! Knows `kube::Client` and the metadata of objects; knows nothing of what a kind means. The same code runs over TLS
+//! and over the apiserver of the same process.
+
+pub mod connect;
+mod events;
+mod informer;
+mod key;
+mod queue;
+mod reconcile;
+pub mod write;
+
+pub use events::{EventRecorder, EventType, Occurrence, reference};
+pub use informer::{Change, HandlerGuard, Informer, Informers, Selection, Subscription};
+pub use key::ObjectKey;
+pub use queue::{WorkItem, WorkQueue};
+pub use reconcile::{Failure, Outcome, Reconciler, Runner};

@@ -1,0 +1,62 @@
+//! Admission: built-in plugins that see every write after authorization, in upstream's order.
+//!
+//! <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>
+
+mod namespace_lifecycle;
+mod pod_tolerations;
+mod priority;
+mod service_account;
+mod taint_nodes;
+
+use api::ApiError;
+use serde_json::Value;
+
+use crate::authz;
+use crate::context::Context;
+
+/// What is done to the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Create,
+    Update,
+    Delete,
+}
+
+/// Plugins that may change the object (storage version).
+pub(crate) async fn mutate(
+    context: &Context,
+    operation: Operation,
+    object: &mut Value,
+    old: Option<&Value>,
+) -> Result<(), ApiError> {
+    namespace_lifecycle::admit(context, operation).await?;
+    let resource = context.kind.resource;
+    if !context.subresource.is_empty() || old.is_some() {
+        return Ok(());
+    }
+    match (resource.group, resource.plural) {
+        ("", "pods") => {
+            taint_nodes::tolerate(object);
+            service_account::admit(context, object).await?;
+            priority::admit(context, object).await?;
+            pod_tolerations::admit(object);
+        }
+        ("", "nodes") => taint_nodes::admit(object),
+        ("scheduling.k8s.io", "priorityclasses") => priority::check_class(context, object).await?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Plugins that only say yes or no. `new` is none for deletions.
+pub(crate) async fn validate(
+    context: &Context,
+    operation: Operation,
+    new: Option<&Value>,
+    old: Option<&Value>,
+) -> Result<(), ApiError> {
+    if operation == Operation::Delete {
+        namespace_lifecycle::protect(context, old)?;
+    }
+    authz::node::restrict(&context.user, &context.kind, &context.subresource, new, old)
+}

@@ -1,0 +1,160 @@
+//! The node authorizer: a kubelet reads what the pods on its node need, and writes its own node, lease and pods.
+//!
+//! <https://kubernetes.io/docs/reference/access-authn-authz/node/>
+
+use std::sync::Arc;
+
+use api::ApiError;
+use serde_json::Value;
+
+use crate::context::User;
+use crate::kind::Kind;
+use crate::registry::list::Selection;
+use crate::request::ResourceRequest;
+use crate::server::Server;
+
+/// Whether the kubelet of `node` may do this.
+pub(crate) async fn allowed(server: &Arc<Server>, node: &str, r: &ResourceRequest) -> bool {
+    let reads = matches!(r.verb, "get" | "list" | "watch");
+    match (r.group.as_str(), r.resource.as_str(), r.subresource.as_str()) {
+        ("", "secrets" | "configmaps" | "persistentvolumeclaims", "") => {
+            // A list or watch of one object by field selector names it nowhere in the path.
+            reads && !r.name.is_empty() && needs(server, node, &r.resource, &r.namespace, &r.name).await
+        }
+        ("", "serviceaccounts", "token") => {
+            r.verb == "create" && needs(server, node, "serviceaccounts", &r.namespace, &r.name).await
+        }
+        ("", "serviceaccounts", "") => {
+            r.verb == "get" && needs(server, node, "serviceaccounts", &r.namespace, &r.name).await
+        }
+        ("", "nodes", "" | "status") => match r.verb {
+            "create" => true,
+            "get" | "list" | "watch" => true,
+            "update" | "patch" => r.name == node,
+            _ => false,
+        },
+        ("", "pods", "") => reads || matches!(r.verb, "create" | "delete"),
+        ("", "pods", "status") => matches!(r.verb, "get" | "update" | "patch"),
+        ("", "pods", "eviction") => r.verb == "create",
+        ("", "services", "") => reads,
+        ("", "events", "") | ("events.k8s.io", "events", "") => matches!(r.verb, "create" | "update" | "patch"),
+        ("", "persistentvolumes", "") => reads,
+        ("storage.k8s.io", "csidrivers" | "volumeattachments" | "storageclasses", "") => reads,
+        ("storage.k8s.io", "csinodes", "") => r.name == node || r.verb == "create",
+        ("coordination.k8s.io", "leases", "") => {
+            r.namespace == "kube-node-lease" && (r.name == node || r.verb == "create")
+        }
+        ("node.k8s.io", "runtimeclasses", "") => reads,
+        ("authentication.k8s.io", "tokenreviews", "") => r.verb == "create",
+        ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews", "") => r.verb == "create",
+        ("certificates.k8s.io", "certificatesigningrequests", "") => reads || r.verb == "create",
+        ("certificates.k8s.io", "clustertrustbundles", "") => reads,
+        ("resource.k8s.io", "resourceslices" | "resourceclaims" | "deviceclasses", "") => reads,
+        _ => false,
+    }
+}
+
+/// Whether a pod bound to the node refers to this object.
+async fn needs(server: &Arc<Server>, node: &str, resource: &str, namespace: &str, name: &str) -> bool {
+    if namespace.is_empty() || name.is_empty() {
+        return false;
+    }
+    let Ok(pods) = server.own("", "pods", namespace) else { return false };
+    let selection = Selection {
+        fields: api::selector::FieldSelector { terms: vec![("spec.nodeName".into(), node.into(), true)] },
+        ..Selection::default()
+    };
+    let Ok(objects) = pods.select(&selection).await else { return false };
+    objects.iter().filter_map(|o| o.tree().ok()).any(|pod| refers(&pod, resource, name))
+}
+
+/// Whether a pod's spec names the object.
+fn refers(pod: &Value, resource: &str, name: &str) -> bool {
+    let Some(spec) = pod.get("spec") else { return false };
+    match resource {
+        "serviceaccounts" => spec.get("serviceAccountName").is_some_and(|n| n == name),
+        "persistentvolumeclaims" => {
+            volumes(spec).any(|v| v.pointer("/persistentVolumeClaim/claimName").is_some_and(|n| n == name))
+                || volumes(spec).any(|v| {
+                    v.get("ephemeral").is_some()
+                        && format!("{}-{}", api::meta::name(pod), api::meta::at(v, "/name")) == name
+                })
+        }
+        "configmaps" => {
+            volumes(spec).any(|v| v.pointer("/configMap/name").is_some_and(|n| n == name))
+                || projected(spec).any(|s| s.pointer("/configMap/name").is_some_and(|n| n == name))
+                || environment(spec, "configMapRef", "configMapKeyRef", name)
+        }
+        _ => {
+            volumes(spec).any(|v| secret_volume(v, name))
+                || projected(spec).any(|s| s.pointer("/secret/name").is_some_and(|n| n == name))
+                || array(spec, "imagePullSecrets").any(|s| s.get("name").is_some_and(|n| n == name))
+                || environment(spec, "secretRef", "secretKeyRef", name)
+        }
+    }
+}
+
+fn secret_volume(volume: &Value, name: &str) -> bool {
+    volume.pointer("/secret/secretName").is_some_and(|n| n == name)
+        || volume.as_object().into_iter().flatten().any(|(_, source)| {
+            ["secretRef", "nodePublishSecretRef"]
+                .iter()
+                .any(|field| source.get(field).and_then(|r| r.get("name")).is_some_and(|n| n == name))
+        })
+}
+
+fn array<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(field).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn volumes(spec: &Value) -> impl Iterator<Item = &Value> {
+    array(spec, "volumes")
+}
+
+fn projected(spec: &Value) -> impl Iterator<Item = &Value> {
+    volumes(spec).filter_map(|v| v.get("projected")).flat_map(|p| array(p, "sources"))
+}
+
+fn environment(spec: &Value, all: &str, key: &str, name: &str) -> bool {
+    let containers = ["containers", "initContainers", "ephemeralContainers"].into_iter().flat_map(|c| array(spec, c));
+    let named = |v: Option<&Value>| v.and_then(|r| r.get("name")).is_some_and(|n| n == name);
+    containers.into_iter().any(|c| {
+        array(c, "envFrom").any(|e| named(e.get(all)))
+            || array(c, "env").any(|e| named(e.get("valueFrom").and_then(|f| f.get(key))))
+    })
+}
+
+/// NodeRestriction: what a kubelet may not write although the authorizer lets it write the kind.
+pub(crate) fn restrict(
+    user: &User,
+    kind: &Kind,
+    subresource: &str,
+    new: Option<&Value>,
+    old: Option<&Value>,
+) -> Result<(), ApiError> {
+    let Some(node) = user.node_name() else { return Ok(()) };
+    let object = new.or(old);
+    let name = object.map(api::meta::name).unwrap_or_default();
+    match (kind.resource.plural, subresource) {
+        ("nodes", _) if name != node => {
+            Err(kind.forbidden(name, &format!("node \"{node}\" is not allowed to modify node \"{name}\"")))
+        }
+        ("pods", "") if new.is_some() && old.is_none() => {
+            let mirror = object.and_then(|p| api::meta::annotation(p, "kubernetes.io/config.mirror")).is_some();
+            let own = object.is_some_and(|p| api::meta::at(p, "/spec/nodeName") == node);
+            if mirror && own {
+                Ok(())
+            } else {
+                let why = format!(
+                    "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"{node}\" can only create mirror pods"
+                );
+                Err(kind.forbidden(name, &why))
+            }
+        }
+        ("pods", _) if object.is_some_and(|p| api::meta::at(p, "/spec/nodeName") != node) => {
+            let why = format!("node \"{node}\" can only update pods bound to itself");
+            Err(kind.forbidden(name, &why))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,65 @@
+//! Ways to a `kube::Client`.
+
+use std::path::{Path, PathBuf};
+
+use http::{Request, Response};
+use kube::client::Body;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tower::{BoxError, Service, ServiceExt};
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The file cannot be read or understood.
+    #[error("kubeconfig {path} cannot be used")]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<kube::config::KubeconfigError>,
+    },
+    /// The environment of a pod is not there.
+    #[error("this does not run inside a pod with a service account")]
+    InCluster(#[source] kube::config::InClusterError),
+    /// Certificates or addresses in the configuration do not work.
+    #[error("the client cannot be built from its configuration")]
+    Build(#[source] Box<kube::Error>),
+}
+
+/// A client over TLS as the file's current context says.
+pub async fn from_kubeconfig(path: &Path) -> Result<kube::Client, ConnectError> {
+    let failed = |source| ConnectError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
+    let file = Kubeconfig::read_from(path).map_err(failed)?;
+    let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(failed)?;
+    build(config)
+}
+
+/// A client for a process inside a pod, with the pod's service account.
+pub fn in_cluster() -> Result<kube::Client, ConnectError> {
+    build(kube::Config::incluster().map_err(ConnectError::InCluster)?)
+}
+
+fn build(mut config: kube::Config) -> Result<kube::Client, ConnectError> {
+    // Watches are quiet for minutes; their own timeout ends them.
+    config.read_timeout = None;
+    kube::Client::try_from(config).map_err(|source| ConnectError::Build(Box::new(source)))
+}
+
+/// A client whose transport is a service in this process. `identity` goes into the extensions of each request:
+/// whoever the service takes for authenticated.
+pub fn local<S, B, I>(service: S, identity: I) -> kube::Client
+where
+    S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    I: Clone + Send + Sync + 'static,
+{
+    let service = service.map_request(move |mut request: Request<Body>| {
+        request.extensions_mut().insert(identity.clone());
+        request
+    });
+    kube::Client::new(service, "default")
+}
