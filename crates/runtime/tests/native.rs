@@ -1,0 +1,164 @@
+//! The native engine over real containers: needs root.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use cri::v1::{ContainerEventType, ContainerState};
+use cri::{ImageService, RuntimeService, Streaming};
+use futures::StreamExt;
+use support::{Node, container, sandbox};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[test]
+fn a_container_lives_and_dies() {
+    Node::run(|node| async move {
+        let engine = node.engine().await;
+        let pod = engine.run_pod_sandbox(sandbox(&node, "a")).await.unwrap().pod_sandbox_id;
+        let status = engine.pod_sandbox_status(&pod).await.unwrap().status.unwrap();
+        assert_eq!(status.network.unwrap().ip, "10.99.3.2");
+        let script =
+            "echo out; echo err >&2; echo $GREETING; hostname; trap 'exit 7' TERM; while :; do sleep 0.05; done";
+        let id = engine.create_container(container(&node, &pod, "main", &["sh", "-c", script])).await.unwrap();
+        let mut events = engine.container_events().await.unwrap();
+        let start = Instant::now();
+        engine.start_container(&id).await.unwrap();
+        println!("started in {:?}", start.elapsed());
+        node.log_has("main.log", "pod-a").await;
+        let log = node.log("main.log");
+        for line in ["stdout F out", "stderr F err", "stdout F hello", "stdout F pod-a"] {
+            assert!(log.contains(line), "{line} in {log}");
+        }
+        let start = Instant::now();
+        let done = engine
+            .exec_sync(&id, vec!["sh".into(), "-c".into(), "echo hi; echo no >&2; exit 3".into()], 10)
+            .await
+            .unwrap();
+        println!("exec in {:?}", start.elapsed());
+        assert_eq!((done.stdout.as_slice(), done.stderr.as_slice(), done.exit_code), (&b"hi\n"[..], &b"no\n"[..], 3));
+        let late = engine.exec_sync(&id, vec!["sleep".into(), "60".into()], 1).await;
+        assert!(matches!(late, Err(cri::CriError::DeadlineExceeded(_))), "{late:?}");
+        let stats = engine.container_stats(&id).await.unwrap();
+        assert!(stats.memory.unwrap().working_set_bytes.unwrap().value > 0);
+        engine.stop_container(&id, 10).await.unwrap();
+        let status = engine.container_status(&id).await.unwrap().status.unwrap();
+        assert_eq!(
+            (status.state, status.exit_code, status.reason.as_str()),
+            (ContainerState::ContainerExited as i32, 7, "Error")
+        );
+        let started = events.next().await.unwrap().unwrap();
+        assert_eq!(started.container_event_type, ContainerEventType::ContainerStartedEvent as i32);
+        let stopped = events.next().await.unwrap().unwrap();
+        assert_eq!(
+            (stopped.container_event_type, stopped.container_id),
+            (ContainerEventType::ContainerStoppedEvent as i32, id.clone())
+        );
+        engine.remove_container(&id).await.unwrap();
+        engine.stop_pod_sandbox(&pod).await.unwrap();
+        engine.remove_pod_sandbox(&pod).await.unwrap();
+        engine.remove_pod_sandbox(&pod).await.unwrap();
+        assert!(std::fs::read_dir(node.dir().join("pods")).unwrap().next().is_none());
+    });
+}
+
+#[test]
+fn a_restarted_engine_adopts_what_runs() {
+    Node::run(|node| async move {
+        let engine = node.engine().await;
+        let pod = engine.run_pod_sandbox(sandbox(&node, "a")).await.unwrap().pod_sandbox_id;
+        let long = engine.create_container(container(&node, &pod, "long", &["sleep", "1000"])).await.unwrap();
+        let short = engine
+            .create_container(container(
+                &node,
+                &pod,
+                "short",
+                &["sh", "-c", "while [ ! -e /stop ]; do sleep 0.02; done; exit 5"],
+            ))
+            .await
+            .unwrap();
+        for id in [&long, &short] {
+            engine.start_container(id).await.unwrap();
+        }
+        engine.close().await;
+        // It ends while nobody is there to see it.
+        let flag = node.dir().join("pods").join(&pod).join("containers").join(&short);
+        std::fs::write(flag.join("rootfs/stop"), "").unwrap();
+        node.until("the exit is on disk", || flag.join("exit.json").exists()).await;
+        let engine = node.engine().await;
+        let status = engine.container_status(&short).await.unwrap().status.unwrap();
+        assert_eq!((status.state, status.exit_code), (ContainerState::ContainerExited as i32, 5));
+        let status = engine.container_status(&long).await.unwrap().status.unwrap();
+        assert_eq!(status.state, ContainerState::ContainerRunning as i32);
+        assert_eq!(engine.exec_sync(&long, vec!["true".into()], 10).await.unwrap().exit_code, 0);
+        engine.stop_container(&long, 0).await.unwrap();
+        assert_eq!(engine.container_status(&long).await.unwrap().status.unwrap().exit_code, 137);
+    });
+}
+
+#[test]
+fn sessions_carry_streams() {
+    Node::run(|node| async move {
+        let engine = node.engine().await;
+        let pod = engine.run_pod_sandbox(sandbox(&node, "a")).await.unwrap().pod_sandbox_id;
+        let mut request = container(&node, &pod, "cat", &["cat"]);
+        let config = request.config.as_mut().unwrap();
+        (config.stdin, config.stdin_once) = (true, true);
+        let id = engine.create_container(request).await.unwrap();
+        engine.start_container(&id).await.unwrap();
+        let stdio = cri::StdioRequest { stdin: true, stdout: true, stderr: true, tty: false };
+        let mut session = engine.exec(&id, vec!["sh".into(), "-c".into(), "cat; exit 4".into()], stdio).await.unwrap();
+        let mut stdin = session.stdin.take().unwrap();
+        stdin.write_all(b"over and back").await.unwrap();
+        drop(stdin);
+        let mut text = String::new();
+        session.stdout.take().unwrap().read_to_string(&mut text).await.unwrap();
+        assert_eq!((text.as_str(), session.exit.await.unwrap()), ("over and back", 4));
+        let tty = cri::StdioRequest { stdin: true, stdout: true, stderr: false, tty: true };
+        let mut session =
+            engine.exec(&id, vec!["sh".into(), "-c".into(), "read x; stty size; exit 6".into()], tty).await.unwrap();
+        session.resize.as_ref().unwrap().send(cri::TerminalSize { width: 101, height: 33 }).await.unwrap();
+        tokio::task::yield_now().await;
+        session.stdin.as_mut().unwrap().write_all(b"go\n").await.unwrap();
+        let mut text = String::new();
+        session.stdout.take().unwrap().read_to_string(&mut text).await.unwrap();
+        assert!(text.contains("33 101"), "{text:?}");
+        assert_eq!(session.exit.await.unwrap(), 6);
+        let mut session = engine.attach(&id, stdio).await.unwrap();
+        let mut stdin = session.stdin.take().unwrap();
+        stdin.write_all(b"attached\n").await.unwrap();
+        drop(stdin);
+        let mut text = String::new();
+        session.stdout.take().unwrap().read_to_string(&mut text).await.unwrap();
+        assert_eq!((text.as_str(), session.exit.await.unwrap()), ("attached\n", 0));
+    });
+}
+
+#[test]
+fn a_container_that_cannot_start_says_why() {
+    Node::run(|node| async move {
+        let engine = node.engine().await;
+        let pod = engine.run_pod_sandbox(sandbox(&node, "a")).await.unwrap().pod_sandbox_id;
+        let id = engine.create_container(container(&node, &pod, "main", &["no-such-program"])).await.unwrap();
+        let error = engine.start_container(&id).await.unwrap_err().to_string();
+        assert!(error.contains("no-such-program") && error.contains("not found"), "{error}");
+        let status = engine.container_status(&id).await.unwrap().status.unwrap();
+        assert_eq!((status.exit_code, status.reason.as_str()), (128, "StartError"));
+        assert!(engine.create_container(container_of(&node, &pod, "nowhere")).await.is_err());
+        assert!(
+            engine
+                .image_status(cri::v1::ImageSpec { image: "nowhere".into(), ..Default::default() })
+                .await
+                .unwrap()
+                .is_none()
+        );
+        tokio::time::timeout(Duration::from_secs(10), engine.remove_pod_sandbox(&pod)).await.unwrap().unwrap();
+    });
+}
+
+fn container_of(node: &Node, pod: &str, image: &str) -> cri::v1::CreateContainerRequest {
+    let mut request = container(node, pod, "main", &["true"]);
+    request.config.as_mut().unwrap().image = Some(cri::v1::ImageSpec { image: image.into(), ..Default::default() });
+    request
+}
