@@ -58,6 +58,10 @@ impl Node {
         done.join().unwrap();
     }
 
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -107,7 +111,8 @@ impl Node {
         add("bin/busybox", 0o755, &std::fs::read("/bin/busybox").unwrap());
         add("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nweb:x:33:33:web:/:/bin/sh\n");
         add("etc/group", 0o644, b"root:x:0:\nweb:x:33:\n");
-        for name in ["sh", "cat", "sleep", "hostname", "stty", "id", "true", "ls", "nc", "head", "grep", "dd", "mount"]
+        for name in
+            ["sh", "cat", "sleep", "hostname", "stty", "id", "true", "ls", "nc", "head", "dd", "mount", "grep", "tr"]
         {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(tar::EntryType::Symlink);
