@@ -13,8 +13,11 @@ pub(crate) fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError
     match content_type.split(';').next().unwrap_or_default().trim() {
         "application/json" | "" | "text/json" | "*/*" => json(body),
         "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(body),
+        "application/vnd.kubernetes.protobuf" => {
+            api::protobuf::decode(body).map_err(|e| ApiError::bad_request(e.to_string()))
+        }
         other => Err(ApiError::unsupported_media_type(format!(
-            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml (got {other})"
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf (got {other})"
         ))),
     }
 }

@@ -9,6 +9,7 @@ mod informer;
 mod key;
 mod queue;
 mod reconcile;
+mod select;
 pub mod write;
 
 pub use events::{EventRecorder, EventType, Occurrence, reference};
@@ -16,3 +17,4 @@ pub use informer::{Change, HandlerGuard, Informer, Informers, Selection, Subscri
 pub use key::ObjectKey;
 pub use queue::{WorkItem, WorkQueue};
 pub use reconcile::{Failure, Outcome, Reconciler, Runner};
+pub use select::selector;

@@ -1,1 +1,15 @@
-//! placeholder
+//! The scheduler: chooses a node for each pod that has none.
+//!
+//! `pod` and `snapshot` are what is known, `framework` and `plugins` decide, `queue` says whose turn it is; `state` ties
+//! them together, `run` listens to and writes to the apiserver.
+
+mod framework;
+mod plugins;
+mod pod;
+mod queue;
+mod resources;
+mod run;
+mod snapshot;
+mod state;
+
+pub use run::{Config, Scheduler};

@@ -176,7 +176,9 @@ impl Context {
             subresource: &self.subresource,
             now: &now,
         };
-        schema::managed::update(self.kind.schema()?, old, tree, &stamp);
+        if !self.options.applied {
+            schema::managed::update(self.kind.schema()?, old, tree, &stamp);
+        }
         self.to_storage(tree);
         Ok(())
     }

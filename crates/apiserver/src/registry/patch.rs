@@ -37,7 +37,13 @@ impl Context {
     /// PATCH.
     pub(crate) async fn patch(&self, name: &str, how: PatchType, patch: Value) -> Result<Written, ApiError> {
         match how {
-            PatchType::Apply => self.apply(name, patch).await,
+            PatchType::Apply => {
+                let mut context = self.on(&self.kind, &self.namespace).subresource(&self.subresource);
+                context.options.applied = true;
+                let written = context.apply(name, patch).await;
+                context.take_warnings().into_iter().for_each(|w| self.warn(w));
+                written
+            }
             _ => {
                 self.change(name, |shown| {
                     let mut new = shown.clone();

@@ -1,0 +1,217 @@
+//! Listens to pods and nodes, carries out what was decided.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Change, EventRecorder, Informers};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::Api;
+use kube::api::{DeleteParams, Preconditions};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::framework::Diagnosis;
+use crate::plugins::default_binder;
+use crate::plugins::default_preemption::Candidate;
+use crate::pod::PodInfo;
+use crate::state::{Decision, State};
+
+/// Writes under way at once.
+const WRITES: usize = 128;
+/// One write takes at most this long.
+const WRITE: Duration = Duration::from_secs(30);
+
+/// What a scheduler has to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// It looks after pods whose `spec.schedulerName` is this.
+    pub scheduler_name: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { scheduler_name: "default-scheduler".into() }
+    }
+}
+
+/// A scheduler that is ready to run.
+pub struct Scheduler {
+    config: Config,
+    client: kube::Client,
+}
+
+struct Shared {
+    client: kube::Client,
+    events: EventRecorder,
+    state: Mutex<State>,
+    changed: Notify,
+    writes: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Scheduler {
+    /// Nothing runs yet. The client is that of `system:kube-scheduler`.
+    pub fn build(config: Config, client: kube::Client) -> Self {
+        Self { config, client }
+    }
+
+    /// Places pods until shutdown; writes under way are finished (bounded by their own time limit).
+    pub async fn run(self, shutdown: CancellationToken) {
+        let (events, sink) = EventRecorder::new(self.client.clone(), &self.config.scheduler_name, "");
+        let shared = Arc::new(Shared {
+            client: self.client.clone(),
+            events,
+            state: Mutex::new(State::new(self.config.scheduler_name)),
+            changed: Notify::new(),
+            writes: Arc::new(Semaphore::new(WRITES)),
+            tasks: TaskTracker::new(),
+        });
+        let informers = Informers::new(self.client);
+        let sink_stop = CancellationToken::new();
+        let sink = tokio::spawn(sink.run(sink_stop.clone()));
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = shared.work(&informers) => {}
+        }
+        informers.shutdown().await;
+        shared.tasks.close();
+        shared.tasks.wait().await;
+        sink_stop.cancel();
+        if let Err(error) = sink.await {
+            tracing::error!(%error, "event sink ended abnormally");
+        }
+    }
+}
+
+impl Shared {
+    async fn work(self: &Arc<Self>, informers: &Informers) {
+        let nodes = informers.get::<Node>();
+        let pods = informers.project::<Pod, PodInfo>(client::Selection::default(), PodInfo::of);
+        let shared = Arc::clone(self);
+        let _nodes = nodes.on_change(move |change| shared.node_changed(change));
+        let shared = Arc::clone(self);
+        let _pods = pods.on_change(move |change| shared.pod_changed(change));
+        // Deciding before all pods are known would fill nodes that are full.
+        nodes.synced().await;
+        pods.synced().await;
+        tracing::info!(nodes = nodes.len(), pods = pods.len(), "scheduler is ready");
+        loop {
+            // Bounds what is decided but not yet written.
+            let Ok(permit) = Arc::clone(&self.writes).acquire_owned().await else { return };
+            let decision = self.state.lock().decide(Instant::now());
+            let shared = Arc::clone(self);
+            match decision {
+                Decision::Wait => self.changed.notified().await,
+                Decision::WaitUntil(at) => tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = tokio::time::sleep_until(at) => {}
+                },
+                Decision::Bind(pod, node) => drop(self.tasks.spawn(async move {
+                    shared.bind(&pod, &node).await;
+                    drop(permit);
+                })),
+                Decision::Fail(pod, diagnosis, candidate) => drop(self.tasks.spawn(async move {
+                    shared.fail(&pod, &diagnosis, candidate).await;
+                    drop(permit);
+                })),
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn node_changed(&self, change: &Change<Node>) {
+        let now = Instant::now();
+        match change {
+            Change::Applied { old, new, .. } => self.state.lock().node_applied(old.as_deref(), new, now),
+            Change::Deleted { key, .. } => self.state.lock().node_deleted(&key.name, now),
+            Change::Resync => {}
+        }
+        self.changed.notify_one();
+    }
+
+    fn pod_changed(&self, change: &Change<PodInfo>) {
+        let now = Instant::now();
+        match change {
+            Change::Applied { old, new, .. } => {
+                let mut state = self.state.lock();
+                // The name was given to another pod in between.
+                if let Some(old) = old.as_ref().filter(|old| old.uid != new.uid) {
+                    state.pod_deleted(&old.uid, now);
+                }
+                state.pod_applied(old.as_deref(), new, now);
+            }
+            Change::Deleted { old, .. } => self.state.lock().pod_deleted(&old.uid, now),
+            Change::Resync => {}
+        }
+        self.changed.notify_one();
+    }
+
+    async fn bind(&self, pod: &PodInfo, node: &str) {
+        let bound = tokio::time::timeout(WRITE, default_binder::bind(&self.client, pod, node)).await;
+        let error = match bound {
+            Ok(Ok(())) => {
+                let message = format!("Successfully assigned {} to {node}", pod.object_key());
+                return self.events.normal(&pod.reference(), "Scheduled", message);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the binding was not answered in time".to_owned(),
+        };
+        tracing::warn!(pod = %pod.object_key(), node, error, "pod was not bound");
+        self.state.lock().bind_failed(pod, Instant::now());
+        self.changed.notify_one();
+    }
+
+    async fn fail(&self, pod: &PodInfo, diagnosis: &Diagnosis, candidate: Option<Candidate>) {
+        let message = diagnosis.message();
+        tracing::debug!(pod = %pod.object_key(), message, "pod is unschedulable");
+        self.events.warning(&pod.reference(), "FailedScheduling", message.clone());
+        if let Some(candidate) = &candidate {
+            self.evict(pod, candidate).await;
+        }
+        self.report(pod, &message, candidate.map(|candidate| candidate.node)).await;
+    }
+
+    async fn evict(&self, pod: &PodInfo, candidate: &Candidate) {
+        for victim in candidate.victims.iter().filter(|victim| !victim.terminating) {
+            let pods = Api::<Pod>::namespaced(self.client.clone(), &victim.key.namespace);
+            let preconditions = Preconditions { uid: Some(victim.uid.clone()), resource_version: None };
+            let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+            let message = format!("Preempted by pod {} on node {}", pod.uid, candidate.node);
+            match tokio::time::timeout(WRITE, pods.delete(&victim.key.name, &params)).await {
+                Ok(Ok(_)) => self.events.normal(&victim.reference(), "Preempted", message),
+                Ok(Err(error)) => tracing::warn!(pod = %victim.object_key(), %error, "victim was not deleted"),
+                Err(_) => tracing::warn!(pod = %victim.object_key(), "deleting a victim was not answered in time"),
+            }
+        }
+    }
+
+    /// Writes the PodScheduled condition, unless it says so already.
+    async fn report(&self, pod: &PodInfo, message: &str, nominated: Option<String>) {
+        let condition = pod.wishes.as_ref().and_then(|wishes| wishes.condition.as_ref());
+        let said = condition.is_some_and(|c| c.status == "False" && c.message.as_deref() == Some(message));
+        if said && nominated.is_none() {
+            return;
+        }
+        let since = condition.filter(|c| c.status == "False").and_then(|c| c.last_transition_time.as_ref());
+        let since = since.map_or_else(Timestamp::now, |time| time.0);
+        let mut status = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": message, "lastTransitionTime": api::time::seconds(since)}]});
+        if let (Some(node), Some(status)) = (nominated, status.as_object_mut()) {
+            status.insert("nominatedNodeName".into(), node.into());
+        }
+        let pods = Api::<Pod>::namespaced(self.client.clone(), &pod.key.namespace);
+        let patch = json!({"metadata": {"uid": pod.uid}, "status": status});
+        let (params, patch) = (kube::api::PatchParams::default(), kube::api::Patch::Strategic(&patch));
+        match tokio::time::timeout(WRITE, pods.patch_status(&pod.key.name, &params, &patch)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) if client::write::is_not_found(&error) => {}
+            Ok(Err(error)) => tracing::warn!(pod = %pod.object_key(), %error, "condition was not written"),
+            Err(_) => tracing::warn!(pod = %pod.object_key(), "writing a condition was not answered in time"),
+        }
+    }
+}
