@@ -308,6 +308,68 @@ fn a_shim_that_is_killed_takes_its_containers_along() {
     });
 }
 
+/// Debian's registry, on a free port.
+struct RegistryProcess(std::process::Child);
+
+impl Drop for RegistryProcess {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn images_are_pulled_listed_and_removed() {
+    if !std::path::Path::new("/usr/bin/docker-registry").exists() {
+        println!("skipped: docker-registry is not installed");
+        return;
+    }
+    Node::run(|node| async move {
+        sys::netlink::Netlink::here().unwrap().up("lo").await.unwrap();
+        // In a network namespace of the test's own every port is free.
+        let config = node.dir().join("registry.yml");
+        let storage = node.dir().join("registry");
+        let text = format!(
+            "version: 0.1\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: 127.0.0.1:5000 }}\n",
+            storage.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut command = std::process::Command::new("docker-registry");
+        command.arg("serve").arg(&config).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let _registry = RegistryProcess(command.spawn().unwrap());
+        node.until("the registry listens", || std::net::TcpStream::connect("127.0.0.1:5000").is_ok()).await;
+        let layers = support::push(&node, "127.0.0.1:5000/a/b:1").await;
+        let engine = node.engine().await;
+        let pull = |name: &str| cri::v1::PullImageRequest {
+            image: Some(cri::v1::ImageSpec { image: name.into(), ..Default::default() }),
+            ..Default::default()
+        };
+        let id = engine.pull_image(pull("127.0.0.1:5000/a/b:1")).await.unwrap();
+        let spec = cri::v1::ImageSpec { image: "127.0.0.1:5000/a/b:1".into(), ..Default::default() };
+        let image = engine.image_status(spec.clone()).await.unwrap().unwrap();
+        assert_eq!(image.id, id);
+        assert!(image.repo_digests[0].starts_with("127.0.0.1:5000/a/b@sha256:"), "{image:?}");
+        let by_digest = cri::v1::ImageSpec { image: image.repo_digests[0].clone(), ..Default::default() };
+        assert_eq!(engine.image_status(by_digest).await.unwrap().unwrap().id, id);
+        let pod = engine.run_pod_sandbox(sandbox(&node, "a")).await.unwrap().pod_sandbox_id;
+        let mut request = container(&node, &pod, "main", &["cat", "/zstd", "/gzip"]);
+        request.config.as_mut().unwrap().image = Some(spec.clone());
+        let container = engine.create_container(request).await.unwrap();
+        engine.start_container(&container).await.unwrap();
+        node.log_has("main.log", "F gzip").await;
+        assert!(node.log("main.log").contains("F zstd"));
+        engine.remove_pod_sandbox(&pod).await.unwrap();
+        let unpacked = || std::fs::read_dir(node.dir().join("images/l")).unwrap().count();
+        let before = unpacked();
+        engine.remove_image(spec.clone()).await.unwrap();
+        assert_eq!(before - unpacked(), layers - 1, "the base layer is still another image's");
+        assert!(engine.image_status(spec).await.unwrap().is_none());
+        let gone = engine.pull_image(pull("127.0.0.1:5000/a/b:2")).await;
+        assert!(matches!(gone, Err(cri::CriError::NotFound(_))), "{gone:?}");
+        assert!(matches!(engine.pull_image(pull("127.0.0.1:1/x")).await, Err(cri::CriError::Unavailable(_))));
+    });
+}
+
 fn container_of(node: &Node, pod: &str, image: &str) -> cri::v1::CreateContainerRequest {
     let mut request = container(node, pod, "main", &["true"]);
     request.config.as_mut().unwrap().image = Some(cri::v1::ImageSpec { image: image.into(), ..Default::default() });
