@@ -1,0 +1,7 @@
+//! What several controllers need.
+
+pub(crate) mod expectations;
+pub(crate) mod owner;
+pub(crate) mod patch;
+pub(crate) mod pods;
+pub(crate) mod slow_start;
