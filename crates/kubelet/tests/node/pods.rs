@@ -210,3 +210,21 @@ async fn a_pod_that_does_not_fit_is_turned_away() {
     assert_eq!(pod["status"]["reason"], "OutOfcpu");
     assert_eq!(node.engine.count(), (0, 0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn static_pods_come_from_files_and_are_mirrored() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: s, namespace: ns}\nspec:\n  containers:\n  - {name: c, image: 'web:1'}\n";
+    std::fs::write(folder.path().join("s.yaml"), manifest).unwrap();
+    let node = Node::with(|config| config.static_pod_path = Some(folder.path().to_owned())).await;
+    let pod = node.ready("s-n1").await;
+    assert_eq!(pod["metadata"]["annotations"]["kubernetes.io/config.source"], "file");
+    let before = node.engine.container("c").unwrap().status.id;
+    // A mirror is only a picture: without it the pod runs on, and it comes back.
+    node.api.remove_pod("s-n1");
+    node.ready("s-n1").await;
+    assert_eq!(node.engine.container("c").unwrap().status.id, before);
+    std::fs::remove_file(folder.path().join("s.yaml")).unwrap();
+    node.gone("s-n1").await;
+    until("an empty engine", || node.engine.count() == (0, 0)).await;
+}

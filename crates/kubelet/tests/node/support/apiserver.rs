@@ -164,6 +164,11 @@ impl ApiServer {
         self.put("pods", "ns", pod);
     }
 
+    /// As a user's delete without grace.
+    pub fn remove_pod(&self, name: &str) {
+        self.remove(&("pods".into(), "ns".into(), name.into()));
+    }
+
     fn write(&self, key: Key, mut object: Value) -> Value {
         let mut state = self.state.lock().unwrap();
         state.revision += 1;
