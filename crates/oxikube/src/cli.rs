@@ -35,6 +35,9 @@ enum Command {
     /// Run the cluster in the foreground
     #[command(after_help = "Example:\n  oxikube server --data-dir /var/lib/oxikube")]
     Server(ServerArgs),
+    /// Import, pull, list and remove images
+    #[command(after_help = "Example:\n  oxikube image import nginx.tar\n  oxikube image list")]
+    Image(commands::image::ImageArgs),
     /// Print the administrator's kubeconfig
     #[command(after_help = "Example:\n  oxikube kubeconfig > ~/.kube/config")]
     Kubeconfig(DataDir),
@@ -100,7 +103,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 pub(crate) fn run() -> Result<(), Problem> {
     match Cli::parse().command {
         Command::Up(args) => runtime()?.block_on(commands::up::run(args)),
-        Command::Down(args) => commands::down::run(&args),
+        Command::Down(args) => runtime()?.block_on(commands::down::run(&args)),
+        Command::Image(args) => runtime()?.block_on(commands::image::run(args)),
         Command::Status(args) => runtime()?.block_on(commands::status::run(&args)),
         Command::Server(args) => commands::server::run(args),
         Command::Kubeconfig(data) => commands::kubeconfig::run(&data),

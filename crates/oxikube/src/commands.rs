@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 pub(crate) mod down;
+pub(crate) mod image;
 pub(crate) mod kubeconfig;
 pub(crate) mod server;
 pub(crate) mod status;

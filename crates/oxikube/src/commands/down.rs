@@ -28,7 +28,7 @@ pub(crate) struct DownArgs {
 /// A server that does not end by itself in this time is killed.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-pub(crate) fn run(args: &DownArgs) -> Result<(), Problem> {
+pub(crate) async fn run(args: &DownArgs) -> Result<(), Problem> {
     let instance = Instance::new(&args.data.data_dir);
     if !instance.root().exists() {
         println!("nothing to stop: {} is not there", instance.root().display());
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &DownArgs) -> Result<(), Problem> {
         State::Stopped => args.name.clone(),
     };
     let ownership = instance.own()?;
-    compose::teardown(&instance, &name)?;
+    compose::teardown(&instance, &name).await?;
     ownership.release()?;
     println!("containers and network removed");
     if args.purge {

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use clap::Args;
@@ -36,15 +36,20 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Problem> {
     let objects = manifests::read(&args.files)?;
     let instance = Instance::new(&args.server.data.data_dir);
     let mut progress = Progress::new();
-    let wait = async {
+    let mut server = None;
+    let starting = async {
         match instance.state()? {
             State::Up(running) => progress.done(&format!("server runs already (process {})", running.pid)),
             State::Crashed(_) | State::Stopped => {
                 progress.start("starting the server");
-                let pid = start(&args.server, &instance).await?;
-                progress.done(&format!("server started (process {pid})"));
+                server = Some(start(&args.server, &instance).await?);
+                progress.done("server started");
             }
         }
+        Ok::<_, Problem>(())
+    };
+    starting.await?;
+    let wait = async {
         let client = connect(&instance).await?;
         progress.start("waiting for the node");
         let node = ready_node(&client).await?;
@@ -55,7 +60,11 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Problem> {
         }
         Ok(())
     };
-    match tokio::time::timeout_at(deadline, wait).await {
+    let waited = tokio::select! {
+        waited = tokio::time::timeout_at(deadline, wait) => waited,
+        problem = broken(server, &instance) => return Err(problem),
+    };
+    match waited {
         Ok(result) => result?,
         Err(_) => {
             return Err(Problem::new(format!(
@@ -70,8 +79,26 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Problem> {
     Ok(())
 }
 
+/// A server that this command started.
+struct Started {
+    child: Child,
+    log_before: u64,
+}
+
+/// Says when a server that was just started ends; never, for one that ran before.
+async fn broken(server: Option<Started>, instance: &Instance) -> Problem {
+    let Some(mut server) = server else { return std::future::pending().await };
+    loop {
+        match server.child.try_wait() {
+            Ok(Some(status)) => return ended(&instance.path("logs/server.log"), server.log_before, status),
+            Ok(None) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => return Problem::new(format!("cannot watch the server: {error}")),
+        }
+    }
+}
+
 /// Starts `oxikube server` apart from this process and waits until its API answers.
-async fn start(args: &ServerArgs, instance: &Instance) -> Result<u32, Problem> {
+async fn start(args: &ServerArgs, instance: &Instance) -> Result<Started, Problem> {
     // Folders first: the log goes into one of them.
     drop(instance.own()?);
     let log_path = instance.path("logs/server.log");
@@ -84,13 +111,12 @@ async fn start(args: &ServerArgs, instance: &Instance) -> Result<u32, Problem> {
     command.arg("server").args(server_arguments(args));
     command.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
     let mut child = command.spawn().during("cannot start the server")?;
-    let pid = child.id();
     loop {
         if let Some(status) = child.try_wait().during("cannot watch the server")? {
             return Err(ended(&log_path, before, status));
         }
         if matches!(instance.state()?, State::Up(_)) {
-            return Ok(pid);
+            return Ok(Started { child, log_before: before });
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -23,7 +23,9 @@ impl Node {
     /// Opens network and engine, and takes up what an earlier process left running.
     pub(crate) async fn open(instance: &Instance, name: &str, cluster_cidr: IpNet) -> Result<Self, Problem> {
         let IpNet::V4(cluster_cidr) = cluster_cidr else {
-            return Err(Problem::new(format!("pods get IPv4 addresses for the present; {cluster_cidr} is not such a range")));
+            return Err(Problem::new(format!(
+                "pods get IPv4 addresses for the present; {cluster_cidr} is not such a range"
+            )));
         };
         let network = PodNet::open(podnet::Config {
             instance: name.to_owned(),
