@@ -49,6 +49,7 @@ impl Pods {
             workers: Mutex::default(),
             tasks: TaskTracker::new(),
             shutdown,
+            mirrors: Notify::new(),
             changes: watch::Sender::new(0),
         })
     }
@@ -58,7 +59,7 @@ impl Pods {
         let pods = Arc::clone(self);
         informer.on_change(move |change| match change {
             // A mirror is a shadow: what is real comes from the file.
-            Change::Applied { new, .. } if statics::is_mirror(new) => pods.mirrors.notify_one(),
+            Change::Applied { new, .. } if statics::is_mirror(new) => pods.mirrored(new),
             Change::Deleted { old, .. } if statics::is_mirror(old) => pods.mirrors.notify_one(),
             Change::Applied { new, .. } => pods.apply(new),
             Change::Deleted { old, .. } => pods.delete(old),
@@ -77,6 +78,16 @@ impl Pods {
             .values()
             .filter(|handle| spec::name(&handle.pod) == name && spec::namespace(&handle.pod) == namespace);
         named.max_by_key(|handle| handle.pod.metadata.creation_timestamp.clone()).map(|handle| Arc::clone(&handle.pod))
+    }
+
+    /// What a mirror says is what was told of its pod.
+    fn mirrored(&self, mirror: &Pod) {
+        self.mirrors.notify_one();
+        let workers = self.workers.lock();
+        let real = workers.values().find(|handle| statics::mirrors(mirror, &handle.pod));
+        if let Some(real) = real {
+            real.inbox.told(mirror.status.clone().unwrap_or_default());
+        }
     }
 
     pub(crate) fn apply(self: &Arc<Self>, pod: &Arc<Pod>) {
@@ -194,7 +205,11 @@ impl Pods {
         }
     }
 
-    async fn relist_once(&self, known: &mut HashMap<String, i32>, unused: &mut UnusedSince) -> Result<(), cri::CriError> {
+    async fn relist_once(
+        &self,
+        known: &mut HashMap<String, i32>,
+        unused: &mut UnusedSince,
+    ) -> Result<(), cri::CriError> {
         let engine = &self.context.engine;
         let (containers, sandboxes) = tokio::try_join!(engine.list_containers(None), engine.list_pod_sandbox(None))?;
         let mut seen = HashMap::new();

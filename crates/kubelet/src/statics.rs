@@ -31,6 +31,11 @@ pub(crate) fn is_mirror(pod: &Pod) -> bool {
     annotation(pod, MIRROR).is_some()
 }
 
+/// Whether the one is the mirror of the other.
+pub(crate) fn mirrors(mirror: &Pod, pod: &Pod) -> bool {
+    is_static(pod) && annotation(mirror, MIRROR) == annotation(pod, HASH)
+}
+
 fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
     pod.metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
@@ -120,9 +125,8 @@ fn parse(text: &str, file: &str, node: &str) -> Result<Pod, String> {
 
 /// 128 bits that differ where the text differs.
 fn digest(text: &str) -> String {
-    let fnv = |start: u64| {
-        text.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-    };
+    let fnv =
+        |start: u64| text.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{:016x}{:016x}", fnv(0xcbf2_9ce4_8422_2325), fnv(0x8422_2325_cbf2_9ce4))
 }
 
@@ -134,9 +138,9 @@ async fn show(context: &Context, wanted: &BTreeMap<String, Arc<Pod>>, mirrors: &
     let mut complete = true;
     let mut shown = Vec::new();
     for mirror in mirrors.list().iter().filter(|pod| is_mirror(pod)) {
-        let real = wanted.values().find(|pod| {
-            spec::name(pod) == spec::name(mirror) && spec::namespace(pod) == spec::namespace(mirror)
-        });
+        let real = wanted
+            .values()
+            .find(|pod| spec::name(pod) == spec::name(mirror) && spec::namespace(pod) == spec::namespace(mirror));
         let same = real.is_some_and(|pod| annotation(pod, HASH) == annotation(mirror, MIRROR));
         if same && mirror.metadata.deletion_timestamp.is_none() {
             shown.push(annotation(mirror, MIRROR).unwrap_or_default().to_owned());
