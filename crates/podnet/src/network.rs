@@ -86,6 +86,8 @@ impl PodNet {
         netlink.keep_only(&self.bridge, IpAddr::V4(gateway(range))).await?;
         netlink.up(&self.bridge).await?;
         namespace::set_sysctl("net.ipv4.ip_forward", "1")?;
+        // Pods reach each other through the bridge on purpose. This takes both settings; other links keep their own.
+        namespace::set_sysctl("net.ipv4.conf.all.send_redirects", "0")?;
         for (name, value) in [("route_localnet", "1"), ("send_redirects", "0"), ("rp_filter", "0")] {
             let path = format!("/proc/sys/net/ipv4/conf/{}/{name}", self.bridge);
             fs::write(&path, value).map_err(|e| SysError::new("set", path, e))?;

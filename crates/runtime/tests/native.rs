@@ -308,6 +308,42 @@ fn a_shim_that_is_killed_takes_its_containers_along() {
     });
 }
 
+#[test]
+fn a_privileged_container_shares_what_the_host_has() {
+    Node::run(|node| async move {
+        let engine = node.engine().await;
+        let everything = cri::v1::NamespaceOption { network: 2, pid: 2, ipc: 2, ..Default::default() };
+        let mut request = sandbox(&node, "a");
+        let linux = request.config.as_mut().unwrap().linux.as_mut().unwrap();
+        linux.security_context.as_mut().unwrap().namespace_options = Some(everything.clone());
+        let pod = engine.run_pod_sandbox(request).await.unwrap().pod_sandbox_id;
+        assert_eq!(engine.pod_sandbox_status(&pod).await.unwrap().status.unwrap().network.unwrap().ip, "");
+        let source = node.dir().join("made/on/demand");
+        let script = "mount -t tmpfs t /tmp && echo mounted; ls -d /dev/vda /dev/sda /dev/kmsg; echo pid $$; ls /host; echo x > /ro/x; sleep 1000 & exec sleep 1000";
+        let mut request = container(&node, &pod, "main", &["sh", "-c", script]);
+        let config = request.config.as_mut().unwrap();
+        let security = config.linux.as_mut().unwrap().security_context.as_mut().unwrap();
+        (security.privileged, security.namespace_options) = (true, Some(everything));
+        let mount = |to: &str, from: &std::path::Path, readonly, propagation| cri::v1::Mount {
+            container_path: to.into(),
+            host_path: from.display().to_string(),
+            readonly,
+            propagation,
+            ..Default::default()
+        };
+        config.mounts = vec![mount("/host", node.dir(), false, 1), mount("/ro", &source, true, 0)];
+        let id = engine.create_container(request).await.unwrap();
+        assert!(source.is_dir());
+        engine.start_container(&id).await.unwrap();
+        node.log_has("main.log", "can't create /ro/x: Read-only file system").await;
+        let log = node.log("main.log");
+        assert!(log.contains("mounted") && log.contains("/dev/kmsg") && log.contains("F pods"), "{log}");
+        assert!(!log.contains("F pid 1\n"), "{log}");
+        engine.stop_container(&id, 0).await.unwrap();
+        engine.remove_container(&id).await.unwrap();
+    });
+}
+
 /// Debian's registry, on a free port.
 struct RegistryProcess(std::process::Child);
 
