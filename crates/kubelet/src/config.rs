@@ -66,6 +66,12 @@ pub struct Config {
     pub node_lease_duration: Duration,
     /// The engine is asked for everything this often, in case an event was lost.
     pub relist_period: Duration,
+    /// A log file is rotated when it is larger, in bytes.
+    pub container_log_max_size: u64,
+    /// Log files kept of one container.
+    pub container_log_max_files: usize,
+    /// Unused images are removed when the disk is fuller, in percent.
+    pub image_gc_high_threshold: u8,
     /// Secrets and tokens are kept in memory file systems; only tests without privileges turn it off.
     pub memory_backed_secrets: bool,
     /// SPDY, for clients that forward ports or use older protocols.
@@ -104,6 +110,9 @@ impl Config {
             node_status_update_frequency: Duration::from_secs(10),
             node_lease_duration: Duration::from_secs(40),
             relist_period: Duration::from_secs(30),
+            container_log_max_size: 10 << 20,
+            container_log_max_files: 5,
+            image_gc_high_threshold: 85,
             memory_backed_secrets: true,
             spdy: None,
         }

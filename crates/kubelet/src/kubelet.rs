@@ -17,6 +17,7 @@ use crate::pods::Pods;
 use crate::probes::Prober;
 use crate::server::{self, ServerError};
 use crate::services;
+use crate::statics;
 use crate::volumes::Volumes;
 
 /// Why a kubelet cannot be built.
@@ -117,6 +118,7 @@ impl Kubelet {
             tasks.spawn(server.run(Arc::clone(&context), Arc::clone(&pods), shutdown.clone()));
         }
         let _pod_guard = pods.follow(&pod_informer);
+        tasks.spawn(statics::run(Arc::clone(&context), Arc::clone(&pods), pod_informer.clone()));
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,

@@ -10,6 +10,7 @@ mod container;
 mod context;
 mod dns;
 mod hosts;
+mod housekeeping;
 mod images;
 mod kubelet;
 mod node;
@@ -25,6 +26,7 @@ mod server;
 mod services;
 mod spec;
 mod start_error;
+mod statics;
 mod volumes;
 mod worker;
 

@@ -8,6 +8,7 @@ use client::{Informer, Informers, Selection};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::Api;
 use kube::api::PostParams;
 
@@ -130,6 +131,12 @@ impl Objects {
         // Replaced after four fifths of its life, and once a day.
         let use_for = (life * 4 / 5).min(jiff::SignedDuration::from_hours(24));
         Ok(Token { text: status.token.unwrap_or_default(), renew_at: now.checked_add(use_for).unwrap_or(now) })
+    }
+
+    /// None if there is none.
+    pub(crate) async fn runtime_class(&self, name: &str) -> Result<Option<RuntimeClass>, ObjectError> {
+        let api: Api<RuntimeClass> = Api::all(self.client.clone());
+        ask(api.get_opt(name)).await
     }
 
     /// The volume that a claim is bound to; none while it is not.

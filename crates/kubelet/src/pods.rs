@@ -9,15 +9,17 @@ use cri::v1::{ContainerEventResponse, PodSandbox};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admit;
 use crate::container::labels;
 use crate::context::Context;
+use crate::housekeeping::{self, UnusedSince};
 use crate::podlife::Verdict;
 use crate::spec;
+use crate::statics;
 use crate::volumes;
 use crate::worker::{Inbox, Worker};
 
@@ -34,6 +36,8 @@ pub(crate) struct Pods {
     workers: Mutex<HashMap<String, Handle>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
+    /// A mirror pod changed.
+    pub(crate) mirrors: Notify,
     /// Counts the engine's events.
     changes: watch::Sender<u64>,
 }
@@ -45,6 +49,7 @@ impl Pods {
             workers: Mutex::default(),
             tasks: TaskTracker::new(),
             shutdown,
+            mirrors: Notify::new(),
             changes: watch::Sender::new(0),
         })
     }
@@ -53,6 +58,9 @@ impl Pods {
     pub(crate) fn follow(self: &Arc<Self>, informer: &Informer<Pod>) -> HandlerGuard<Pod> {
         let pods = Arc::clone(self);
         informer.on_change(move |change| match change {
+            // A mirror is a shadow: what is real comes from the file.
+            Change::Applied { new, .. } if statics::is_mirror(new) => pods.mirrored(new),
+            Change::Deleted { old, .. } if statics::is_mirror(old) => pods.mirrors.notify_one(),
             Change::Applied { new, .. } => pods.apply(new),
             Change::Deleted { old, .. } => pods.delete(old),
             Change::Resync => {}
@@ -70,6 +78,16 @@ impl Pods {
             .values()
             .filter(|handle| spec::name(&handle.pod) == name && spec::namespace(&handle.pod) == namespace);
         named.max_by_key(|handle| handle.pod.metadata.creation_timestamp.clone()).map(|handle| Arc::clone(&handle.pod))
+    }
+
+    /// What a mirror says is what was told of its pod.
+    fn mirrored(&self, mirror: &Pod) {
+        self.mirrors.notify_one();
+        let workers = self.workers.lock();
+        let real = workers.values().find(|handle| statics::mirrors(mirror, &handle.pod));
+        if let Some(real) = real {
+            real.inbox.told(mirror.status.clone().unwrap_or_default());
+        }
     }
 
     pub(crate) fn apply(self: &Arc<Self>, pod: &Arc<Pod>) {
@@ -103,7 +121,7 @@ impl Pods {
         });
     }
 
-    fn delete(&self, pod: &Arc<Pod>) {
+    pub(crate) fn delete(&self, pod: &Arc<Pod>) {
         let mut workers = self.workers.lock();
         if let Some(handle) = workers.get_mut(spec::uid(pod)) {
             handle.inbox.pod(None, Arc::clone(pod));
@@ -115,7 +133,7 @@ impl Pods {
     /// Only a pod that was never begun is turned away.
     fn refuse(&self, pod: &Pod, workers: &HashMap<String, Handle>) -> Option<Verdict> {
         let begun = pod.status.as_ref().is_some_and(|status| status.start_time.is_some());
-        if begun || pod.metadata.deletion_timestamp.is_some() {
+        if begun || pod.metadata.deletion_timestamp.is_some() || statics::is_static(pod) {
             return None;
         }
         let others = workers.values().filter(|handle| !handle.gone).map(|handle| &*handle.pod);
@@ -178,16 +196,20 @@ impl Pods {
     /// The safety net: looks at everything at long intervals, in case an event was lost.
     pub(crate) async fn relist(self: Arc<Self>, synced: Informer<Pod>) {
         synced.synced().await;
-        let mut known = HashMap::new();
+        let (mut known, mut unused) = (HashMap::new(), UnusedSince::new());
         loop {
-            if let Err(error) = self.relist_once(&mut known).await {
+            if let Err(error) = self.relist_once(&mut known, &mut unused).await {
                 tracing::warn!(%error, "engine does not list");
             }
             tokio::time::sleep(self.context.config.relist_period).await;
         }
     }
 
-    async fn relist_once(&self, known: &mut HashMap<String, i32>) -> Result<(), cri::CriError> {
+    async fn relist_once(
+        &self,
+        known: &mut HashMap<String, i32>,
+        unused: &mut UnusedSince,
+    ) -> Result<(), cri::CriError> {
         let engine = &self.context.engine;
         let (containers, sandboxes) = tokio::try_join!(engine.list_containers(None), engine.list_pod_sandbox(None))?;
         let mut seen = HashMap::new();
@@ -201,6 +223,8 @@ impl Pods {
         }
         *known = seen;
         self.remove_orphans(&sandboxes).await;
+        housekeeping::rotate_logs(&self.context, &containers).await;
+        housekeeping::free_images(&self.context, &containers, unused).await;
         Ok(())
     }
 

@@ -151,6 +151,9 @@ impl Worker {
                 self.renew_at = Some(Timestamp::now());
             }
         }
+        if let Some(told) = news.told {
+            self.told = told;
+        }
         self.gone |= news.gone;
         if let Some(verdict) = news.verdict {
             self.verdict = Some(verdict);

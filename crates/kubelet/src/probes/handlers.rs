@@ -27,6 +27,11 @@ fn text(error: impl std::fmt::Display) -> String {
 
 impl Prober {
     pub(crate) fn new(engine: Arc<dyn Engine>) -> Result<Self, reqwest::Error> {
+        if rustls::crypto::CryptoProvider::get_default().is_none()
+            && rustls::crypto::ring::default_provider().install_default().is_err()
+        {
+            tracing::trace!("somebody else chose a TLS provider first");
+        }
         // A probe asks one container; where that sends elsewhere is none of its business.
         let redirect = reqwest::redirect::Policy::custom(|attempt| {
             let same = attempt.previous().first().is_some_and(|first| first.host_str() == attempt.url().host_str());

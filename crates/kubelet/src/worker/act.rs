@@ -14,7 +14,7 @@ use crate::container::Addresses;
 use crate::podlife::{Action, KillReason, Progress, Record, Step, Waiting};
 use crate::record::ContainerEvents;
 use crate::start_error::StartError;
-use crate::{sandbox, spec};
+use crate::{sandbox, spec, statics};
 
 /// A request to the API server or the engine takes at most this long; longer ones have limits of their own.
 const REQUEST: Duration = Duration::from_secs(120);
@@ -361,6 +361,10 @@ async fn clean_up(context: &crate::context::Context, pod: &Pod, all: bool, sandb
 }
 
 async fn delete(context: &crate::context::Context, pod: &Pod) -> Result<(), String> {
+    if statics::is_static(pod) {
+        // Its mirror is not the worker's.
+        return Ok(());
+    }
     let api: Api<Pod> = Api::namespaced(context.client.clone(), spec::namespace(pod));
     let preconditions = Preconditions { uid: pod.metadata.uid.clone(), ..Default::default() };
     let params =

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -21,6 +21,8 @@ pub(crate) struct News {
     pub(crate) pod: Option<Arc<Pod>>,
     pub(crate) changed: Changed,
     pub(crate) gone: bool,
+    /// The status that the mirror of a static pod has.
+    pub(crate) told: Option<PodStatus>,
     pub(crate) verdict: Option<Verdict>,
     /// The engine has something new.
     pub(crate) look: bool,
@@ -62,6 +64,10 @@ impl Inbox {
 
     pub(crate) fn gone(&self) {
         self.put(|news| news.gone = true);
+    }
+
+    pub(crate) fn told(&self, status: PodStatus) {
+        self.put(|news| news.told = Some(status));
     }
 
     pub(crate) fn verdict(&self, verdict: Verdict) {

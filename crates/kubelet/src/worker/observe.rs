@@ -111,7 +111,7 @@ fn as_record(status: ContainerStatus, sandbox_id: &str) -> Record {
         attempt: attempt.unwrap_or(metadata.attempt),
         state,
         hash: label(&status.annotations, labels::HASH).unwrap_or_default(),
-        image: status.image.unwrap_or_default().image,
+        image: image_name(status.image.unwrap_or_default()),
         image_id,
         created_at: time(status.created_at),
         started_at: time(status.started_at),
@@ -120,6 +120,11 @@ fn as_record(status: ContainerStatus, sandbox_id: &str) -> Record {
         reason: status.reason,
         message: status.message,
     }
+}
+
+/// As the pod names it; an engine that was given an id tells the id otherwise.
+fn image_name(spec: cri::v1::ImageSpec) -> String {
+    if spec.user_specified_image.is_empty() { spec.image } else { spec.user_specified_image }
 }
 
 fn time(nanoseconds: i64) -> Option<Timestamp> {

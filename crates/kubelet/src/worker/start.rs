@@ -16,6 +16,9 @@ use crate::start_error::StartError;
 use crate::volumes::Kept;
 use crate::{dns, hosts, sandbox};
 
+/// How long a start waits for the first list of services.
+const SERVICES: Duration = Duration::from_secs(10);
+
 pub(super) async fn run_sandbox(context: &Context, pod: &Pod, attempt: u32, old: &[String]) -> Result<(), String> {
     // What an earlier sandbox holds (its network above all) is given back first.
     for id in old {
@@ -24,9 +27,21 @@ pub(super) async fn run_sandbox(context: &Context, pod: &Pod, attempt: u32, old:
     let config = sandbox_config(context, pod, attempt);
     let logs = config.log_directory.clone();
     tokio::fs::create_dir_all(&logs).await.map_err(|error| format!("{logs}: {error}"))?;
-    let runtime_handler = spec::pod_spec(pod).runtime_class_name.clone().unwrap_or_default();
+    let runtime_handler = runtime_handler(context, pod).await?;
     let request = RunPodSandboxRequest { config: Some(config), runtime_handler };
     context.engine.run_pod_sandbox(request).await.map(|_| ()).map_err(|error| error.to_string())
+}
+
+async fn runtime_handler(context: &Context, pod: &Pod) -> Result<String, String> {
+    let class = spec::pod_spec(pod).runtime_class_name.as_deref().filter(|name| !name.is_empty());
+    match class {
+        None => Ok(String::new()),
+        Some(name) => match context.objects.runtime_class(name).await {
+            Ok(Some(class)) => Ok(class.handler),
+            Ok(None) => Err(format!("RuntimeClass \"{name}\" not found")),
+            Err(error) => Err(error.message()),
+        },
+    }
 }
 
 fn sandbox_config(context: &Context, pod: &Pod, attempt: u32) -> cri::v1::PodSandboxConfig {
@@ -60,7 +75,10 @@ impl Start {
         };
         let image = image.map_err(told)?;
         let sources = sources.map_err(told)?;
-        context.services.synced().await;
+        if tokio::time::timeout(SERVICES, context.services.synced()).await.is_err() {
+            let message = "services have not yet been read at least once, cannot construct envvars";
+            return Err(told(StartError::new("CreateContainerConfigError", message)));
+        }
         self.write_hosts().await.map_err(told)?;
         let services = context.services.list();
         let services: Vec<_> = services.iter().map(|service| (**service).clone()).collect();

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::Worker;
 use super::act::Finished;
-use crate::spec;
+use crate::{spec, statics};
 
 const WRITE: Duration = Duration::from_secs(20);
 
@@ -31,12 +31,14 @@ impl Worker {
             return;
         }
         self.tell_retry = None;
-        let Some(patch) = patch(&self.told, &self.status, spec::uid(&self.pod)) else {
+        let Some(patch) = patch(&self.told, &self.status, told_uid(&self.pod)) else {
             self.told = self.status.clone();
             return;
         };
         self.telling = true;
         let (context, status) = (Arc::clone(&self.context), Box::new(self.status.clone()));
+        // Its mirror may not be there yet, or be there again soon.
+        let is_static = statics::is_static(&self.pod);
         let (namespace, name) = (spec::namespace(&self.pod).to_owned(), spec::name(&self.pod).to_owned());
         self.work.spawn(async move {
             let api: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
@@ -44,8 +46,7 @@ impl Worker {
             let written = tokio::time::timeout(WRITE, api.patch_status(&name, &params, &patch)).await;
             Finished::Told(match written {
                 Ok(Ok(_)) => Told::Taken(status),
-                // A conflict says that this name is another pod's now.
-                Ok(Err(error)) if write::is_not_found(&error) || write::is_conflict(&error) => Told::Gone,
+                Ok(Err(error)) if write::is_not_found(&error) && !is_static => Told::Gone,
                 Ok(Err(error)) => {
                     tracing::warn!(name, namespace, %error, "pod status not written");
                     Told::Failed
@@ -74,8 +75,13 @@ impl Worker {
     }
 }
 
+/// A static pod is told of through its mirror, which has a uid of its own.
+fn told_uid(pod: &Pod) -> Option<&str> {
+    if statics::is_static(pod) { None } else { Some(spec::uid(pod)) }
+}
+
 /// A strategic merge patch of what differs; none if nothing does.
-pub(super) fn patch(old: &PodStatus, new: &PodStatus, uid: &str) -> Option<Value> {
+pub(super) fn patch(old: &PodStatus, new: &PodStatus, uid: Option<&str>) -> Option<Value> {
     let (Ok(Value::Object(old)), Ok(Value::Object(new))) = (serde_json::to_value(old), serde_json::to_value(new))
     else {
         return None;
@@ -98,7 +104,10 @@ pub(super) fn patch(old: &PodStatus, new: &PodStatus, uid: &str) -> Option<Value
     if status.is_empty() {
         return None;
     }
-    Some(json!({"metadata": {"uid": uid}, "status": status}))
+    Some(match uid {
+        Some(uid) => json!({"metadata": {"uid": uid}, "status": status}),
+        None => json!({"status": status}),
+    })
 }
 
 /// Of a list that is merged by a key: the entries that differ, and the ones to be deleted.
@@ -134,7 +143,7 @@ mod tests {
 
     fn check(old: Value, new: Value, expected: Value) {
         let of = |value| serde_json::from_value::<PodStatus>(value).unwrap();
-        let found = patch(&of(old), &of(new), "u").map_or(Value::Null, |patch| patch["status"].clone());
+        let found = patch(&of(old), &of(new), Some("u")).map_or(Value::Null, |patch| patch["status"].clone());
         assert_eq!(found, expected);
     }
 
