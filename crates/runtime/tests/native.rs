@@ -98,6 +98,25 @@ fn a_restarted_engine_adopts_what_runs() {
 }
 
 #[test]
+fn what_a_crash_left_half_made_goes() {
+    Node::run(|node| async move {
+        let engine = node.engine().await;
+        let pod = engine.run_pod_sandbox(sandbox(&node, "a")).await.unwrap().pod_sandbox_id;
+        let id = engine.create_container(container(&node, &pod, "main", &["true"])).await.unwrap();
+        engine.close().await;
+        let pods = node.dir().join("pods");
+        std::fs::remove_file(pods.join(&pod).join("containers").join(&id).join("container.json")).unwrap();
+        std::fs::create_dir_all(pods.join("half/shm")).unwrap();
+        sys::mount::tmpfs(&pods.join("half/shm"), 0o755, None).unwrap();
+        let engine = node.engine().await;
+        assert!(!pods.join("half").exists());
+        assert!(engine.list_containers(None).await.unwrap().is_empty());
+        engine.remove_pod_sandbox(&pod).await.unwrap();
+        assert!(std::fs::read_dir(&pods).unwrap().next().is_none());
+    });
+}
+
+#[test]
 fn sessions_carry_streams() {
     Node::run(|node| async move {
         let engine = node.engine().await;
@@ -246,6 +265,17 @@ fn a_pod_may_share_its_processes() {
         let text = String::from_utf8(seen.stdout).unwrap();
         assert_eq!(text.matches("sleep 1000").count(), 2, "{text}");
         assert!(text.contains("shim pause"), "{text}");
+        // What it leaves behind goes with it, though the namespace stays.
+        let script = "sleep 2000 >/dev/null 2>&1 &";
+        engine.exec_sync(&ids[1], vec!["sh".into(), "-c".into(), script.into()], 10).await.unwrap();
+        engine.stop_container(&ids[1], 0).await.unwrap();
+        let group = format!("/{}/kubepods/poda/{}", node.instance(), ids[1]);
+        node.until("its processes are gone", || sys::cgroup::Cgroups::detect().unwrap().processes(&group).is_empty())
+            .await;
+        assert_eq!(
+            engine.container_status(&ids[0]).await.unwrap().status.unwrap().state,
+            ContainerState::ContainerRunning as i32
+        );
     });
 }
 

@@ -57,7 +57,9 @@ impl Native {
             if let Err(left) = self.take_down(&sandbox).await {
                 tracing::warn!(sandbox = %sandbox.id, error = %left, "a failed sandbox left something behind");
             }
-            drop(fs::remove_dir_all(&sandbox.directory));
+            if let Err(left) = discard(&sandbox.directory) {
+                tracing::warn!(sandbox = %sandbox.id, error = %left, "a failed sandbox left its directory behind");
+            }
             return Err(error);
         }
         self.inner.sandboxes.write().insert(id.clone(), sandbox.clone());
@@ -156,10 +158,7 @@ impl Native {
             self.inner.cgroups.kill(&cgroup).map_err(internal)?;
             self.inner.remove_cgroup(&cgroup).await.map_err(internal)?;
         }
-        match fs::remove_dir_all(&sandbox.directory) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(internal(e)),
-            _ => {}
-        }
+        discard(&sandbox.directory)?;
         self.inner.sandboxes.write().remove(id);
         Ok(())
     }
@@ -172,6 +171,16 @@ fn cgroup_path(root: &str, parent: &str, id: &str) -> String {
     match below.unwrap_or(parent).trim_matches('/') {
         "" => format!("{root}/{id}"),
         parent => format!("{root}/{parent}"),
+    }
+}
+
+/// Removes a sandbox's directory with whatever is still mounted in it.
+pub(crate) fn discard(directory: &Path) -> Result<(), CriError> {
+    // Before anything is deleted: what is mounted is not always ours to empty.
+    sys::mount::unmount_below(directory).map_err(internal)?;
+    match fs::remove_dir_all(directory) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(internal(e)),
+        _ => Ok(()),
     }
 }
 
