@@ -6,6 +6,7 @@
 mod common;
 mod context;
 mod deployment;
+mod endpointslice;
 mod nodeipam;
 mod replicaset;
 mod rootca;
@@ -61,5 +62,7 @@ fn all(context: &Context, shutdown: &CancellationToken) -> Vec<(&'static str, Ru
         ("node-ipam", Box::pin(nodeipam::run(context(), stop()))),
         ("replicaset", Box::pin(replicaset::run(context(), stop()))),
         ("deployment", Box::pin(deployment::run(context(), stop()))),
+        ("endpointslice", Box::pin(endpointslice::run(context(), stop()))),
+        ("endpoints", Box::pin(endpointslice::run_endpoints(context(), stop()))),
     ]
 }

@@ -298,6 +298,7 @@ mod tests {
             assert_eq!(ask("127.0.0.1".parse().unwrap(), 8080).unwrap(), "10.99.3.1");
             let gateway = IpAddr::V4(net.gateway().await.unwrap());
             assert_eq!(within_net(&b, || ask(gateway, 8080)).unwrap(), b_address.to_string());
+            assert!(within_net(&a, || ask(gateway, 8080)).is_ok(), "a pod reaches itself through its host port");
             net.teardown().await.unwrap();
             assert_eq!(Netlink::here().unwrap().names().await.unwrap(), ["lo"]);
         });

@@ -95,6 +95,7 @@ impl Native {
             config,
         };
         let engine = Self { inner: Arc::new(inner) };
+        engine.inner.cgroups.create(&engine.inner.shims_cgroup()).map_err(internal)?;
         engine.adopt().await?;
         Ok(engine)
     }
@@ -135,6 +136,11 @@ impl Native {
 impl Inner {
     fn root_cgroup(&self) -> String {
         format!("/{}", self.config.instance)
+    }
+
+    /// The shims' own group.
+    fn shims_cgroup(&self) -> String {
+        format!("/{}/shims", self.config.instance)
     }
 
     /// Removes a control group as soon as its last processes, killed before, are gone.

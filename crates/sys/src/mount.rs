@@ -32,7 +32,8 @@ pub fn tmpfs(target: &Path, mode: u32, bytes: Option<u64>) -> Result<()> {
         .map_err(|e| SysError::at("mount tmpfs on", target, e))
 }
 
-/// Mounts a stack of read-only directories (topmost first) under a writable one.
+/// Mounts a stack of read-only directories (topmost first) under a writable one, which is not synced to disk: what
+/// is written there does not outlive the machine's run.
 pub fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, target: &Path) -> Result<()> {
     let lower = lower.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(":");
     let data = format!("lowerdir={lower},upperdir={},workdir={}", upper.display(), work.display());
@@ -40,8 +41,13 @@ pub fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, target: &Path) -> R
         let cause = io::Error::new(io::ErrorKind::InvalidInput, "too many layers for one overlay mount");
         return Err(SysError::at("mount overlay on", target, cause));
     }
-    mount(Some("overlay"), target, Some("overlay"), MsFlags::empty(), Some(data.as_str()))
-        .map_err(|e| SysError::at("mount overlay on", target, e))
+    let try_mount = |data: &str| mount(Some("overlay"), target, Some("overlay"), MsFlags::empty(), Some(data));
+    let mounted = match try_mount(&format!("{data},volatile")) {
+        // A kernel that does not know the option.
+        Err(Errno::EINVAL) => try_mount(&data),
+        other => other,
+    };
+    mounted.map_err(|e| SysError::at("mount overlay on", target, e))
 }
 
 /// Takes a mount away, also when it is in use. Nothing mounted there is success.

@@ -9,7 +9,7 @@ use std::path::Path;
 use futures::{StreamExt, TryStreamExt};
 use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::LinkAttribute;
-use rtnetlink::{LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{LinkBridge, LinkBridgePort, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::task::JoinHandle;
 
 use crate::{Result, SysError, namespace};
@@ -114,11 +114,13 @@ impl Netlink {
         made.map_err(|e| failed("make link", name, e))
     }
 
-    /// Puts a link on a bridge.
+    /// Puts a link on a bridge; what comes from it may go back to it, as when a pod reaches itself by a service.
     pub async fn enslave(&self, name: &str, bridge: u32) -> Result<()> {
         let index = self.required(name).await?;
         let message = LinkUnspec::new_with_index(index).controller(bridge).up().build();
-        self.handle.link().set(message).execute().await.map_err(|e| failed("put on bridge", name, e))
+        self.handle.link().set(message).execute().await.map_err(|e| failed("put on bridge", name, e))?;
+        let port = LinkBridgePort::new(index).hairpin(true).build();
+        self.handle.link().set_port(port).execute().await.map_err(|e| failed("configure bridge port", name, e))
     }
 
     /// Brings a link up.

@@ -33,10 +33,10 @@ impl Client {
         Self { directory: directory.to_owned() }
     }
 
-    /// Starts the shim of a sandbox; it listens when this returns.
-    pub(crate) async fn launch(&self, program: &Path) -> io::Result<()> {
+    /// Starts the shim of a sandbox, in a control group made before; it listens when this returns.
+    pub(crate) async fn launch(&self, program: &Path, cgroup: &str) -> io::Result<()> {
         let mut command = tokio::process::Command::new(program);
-        command.arg("shim").arg("serve").arg(&self.directory).stdin(std::process::Stdio::null());
+        command.arg("shim").arg("serve").arg(&self.directory).arg(cgroup).stdin(std::process::Stdio::null());
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).kill_on_drop(true);
         let output = tokio::time::timeout(PATIENCE, command.output()).await??;
         if output.status.success() {

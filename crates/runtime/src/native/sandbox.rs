@@ -84,7 +84,9 @@ impl Native {
         };
         let local = tokio::task::spawn_blocking(local);
         local.await.map_err(internal)??;
-        let (shim, network) = tokio::join!(sandbox.shim.launch(&self.inner.config.program), self.connect(sandbox));
+        let shims = self.inner.shims_cgroup();
+        let launch = sandbox.shim.launch(&self.inner.config.program, &shims);
+        let (shim, network) = tokio::join!(launch, self.connect(sandbox));
         network?;
         shim.map_err(|e| CriError::Internal(format!("starting the shim: {e}")))?;
         if sandbox.options().pid == POD {

@@ -77,6 +77,8 @@ pub(crate) fn process(input: &Input<'_>) -> Value {
     if security.supplemental_groups_policy == v1::SupplementalGroupsPolicy::Merge as i32 {
         groups.extend(input.identity.groups.iter().map(|gid| i64::from(*gid)));
     }
+    // The primary group counts, too, so that a file that it may not read stays closed whatever group is dropped.
+    groups.push(input.identity.gid.into());
     groups.sort_unstable();
     groups.dedup();
     let mut process = json!({

@@ -19,8 +19,12 @@ use super::protocol::{self, ContainerState, Envelope, Exec, Exit, Reply, Request
 use super::task::{Client, Output, Sink, Task};
 
 /// Runs the shim of one sandbox: returns in the starter as soon as the socket is there, in the daemon at its end.
-pub(crate) fn main(directory: &str) -> io::Result<()> {
+pub(crate) fn main(directory: &str, cgroup: &str) -> io::Result<()> {
     let pod = PathBuf::from(directory);
+    // Out of the server's group: who stops that one must not take the pods along.
+    sys::cgroup::Cgroups::detect()
+        .and_then(|cgroups| cgroups.enter(cgroup, std::process::id()))
+        .map_err(io::Error::other)?;
     std::fs::create_dir_all(super::helper::state_root(&pod))?;
     match std::fs::remove_file(pod.join(protocol::SOCKET)) {
         Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cni::PodNetwork;
+use cni::{Attached, Attachment, NetworkError, PodNetwork};
 use cri::v1;
 use nix::sched::{CloneFlags, unshare};
-use podnet::PodNet;
 use runtime::native::{Config, Native};
 
 pub const IMAGE: &str = "example.test/busybox:1";
@@ -16,6 +15,25 @@ pub const IMAGE: &str = "example.test/busybox:1";
 pub struct Node {
     dir: tempfile::TempDir,
     instance: String,
+}
+
+/// A network without a way out: the real one has tests of its own.
+struct Loopback;
+
+#[async_trait::async_trait]
+impl PodNetwork for Loopback {
+    async fn attach(&self, what: &Attachment) -> Result<Attached, NetworkError> {
+        sys::netlink::Netlink::inside(&what.netns).unwrap().up("lo").await.unwrap();
+        Ok(Attached { addresses: vec!["10.99.3.2".parse().unwrap()] })
+    }
+
+    async fn detach(&self, _: &str, _: &Path) -> Result<(), NetworkError> {
+        Ok(())
+    }
+
+    async fn ready(&self) -> Result<(), NetworkError> {
+        Ok(())
+    }
 }
 
 /// Takes away what a failed test left.
@@ -58,24 +76,20 @@ impl Node {
         done.join().unwrap();
     }
 
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     pub async fn engine(&self) -> Native {
-        let network = PodNet::open(podnet::Config {
-            instance: self.instance.clone(),
-            dir: self.dir().join("podnet"),
-            cluster_cidr: "10.99.0.0/16".parse().unwrap(),
-            mtu: None,
-        });
-        let network = Arc::new(network.unwrap());
-        PodNetwork::set_pod_cidr(&*network, "10.99.3.0/24").await.unwrap();
         let config = Config {
             dir: self.dir().to_owned(),
             instance: self.instance.clone(),
             program: env!("CARGO_BIN_EXE_runtime-test-shim").into(),
-            network,
+            network: Arc::new(Loopback),
             registries: Vec::new(),
         };
         let engine = Native::open(config).await.unwrap();
@@ -88,50 +102,13 @@ impl Node {
 
     /// What `docker save` would write of an image with nothing but busybox.
     fn make_image(&self) {
-        let mut layer = tar::Builder::new(Vec::new());
-        let mut add = |path: &str, mode: u32, content: &[u8]| {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(mode);
-            header.set_size(content.len() as u64);
-            header.set_entry_type(if path.ends_with('/') {
-                tar::EntryType::Directory
-            } else {
-                tar::EntryType::Regular
-            });
-            layer.append_data(&mut header, path, content).unwrap();
-        };
-        for path in ["bin/", "etc/", "dev/", "proc/", "sys/"] {
-            add(path, 0o755, b"");
-        }
-        add("tmp/", 0o1777, b"");
-        add("bin/busybox", 0o755, &std::fs::read("/bin/busybox").unwrap());
-        add("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nweb:x:33:33:web:/:/bin/sh\n");
-        add("etc/group", 0o644, b"root:x:0:\nweb:x:33:\n");
-        for name in ["sh", "cat", "sleep", "hostname", "stty", "id", "true", "ls", "nc", "head", "grep", "dd", "mount"]
-        {
-            let mut header = tar::Header::new_gnu();
-            header.set_entry_type(tar::EntryType::Symlink);
-            header.set_size(0);
-            layer.append_link(&mut header, format!("bin/{name}"), "busybox").unwrap();
-        }
-        let layer = layer.into_inner().unwrap();
-        let digest = format!("sha256:{}", hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&layer)));
-        let config = serde_json::json!({
-            "architecture": "amd64", "os": "linux",
-            "config": { "Env": ["PATH=/bin", "GREETING=hello"], "Cmd": ["sh"] },
-            "rootfs": { "type": "layers", "diff_ids": [digest] },
-        });
-        let manifest = serde_json::json!([{ "Config": "config.json", "RepoTags": [IMAGE], "Layers": ["a/layer.tar"] }]);
+        let layer = base_layer();
+        let (config, layers) = (document(&[&layer]), ["a/layer.tar"]);
+        let manifest = serde_json::json!([{ "Config": "config.json", "RepoTags": [IMAGE], "Layers": layers }]);
         let mut archive = tar::Builder::new(std::fs::File::create(self.dir().join("image.tar")).unwrap());
-        for (path, content) in [
-            ("config.json", config.to_string().into_bytes()),
-            ("a/layer.tar", layer),
-            ("manifest.json", manifest.to_string().into_bytes()),
-        ] {
-            let mut header = tar::Header::new_gnu();
-            header.set_mode(0o644);
-            header.set_size(content.len() as u64);
-            archive.append_data(&mut header, path, content.as_slice()).unwrap();
+        let manifest = manifest.to_string().into_bytes();
+        for (path, content) in [("config.json", config), ("a/layer.tar", layer), ("manifest.json", manifest)] {
+            append(&mut archive, path, 0o644, &content);
         }
         archive.finish().unwrap();
     }
@@ -151,6 +128,77 @@ impl Node {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
+}
+
+fn append<W: std::io::Write>(archive: &mut tar::Builder<W>, path: &str, mode: u32, content: &[u8]) {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(mode);
+    header.set_size(content.len() as u64);
+    header.set_entry_type(if path.ends_with('/') { tar::EntryType::Directory } else { tar::EntryType::Regular });
+    archive.append_data(&mut header, path, content).unwrap();
+}
+
+fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes)))
+}
+
+/// An image's configuration over these uncompressed layers.
+fn document(layers: &[&[u8]]) -> Vec<u8> {
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux",
+        "config": { "Env": ["PATH=/bin", "GREETING=hello"], "Cmd": ["sh"] },
+        "rootfs": { "type": "layers", "diff_ids": layers.iter().map(|layer| digest(layer)).collect::<Vec<_>>() },
+    });
+    config.to_string().into_bytes()
+}
+
+fn base_layer() -> Vec<u8> {
+    let mut layer = tar::Builder::new(Vec::new());
+    for path in ["bin/", "etc/", "dev/", "proc/", "sys/"] {
+        append(&mut layer, path, 0o755, b"");
+    }
+    append(&mut layer, "tmp/", 0o1777, b"");
+    append(&mut layer, "bin/busybox", 0o755, &std::fs::read("/bin/busybox").unwrap());
+    append(&mut layer, "etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nweb:x:33:33:web:/:/bin/sh\n");
+    append(&mut layer, "etc/group", 0o644, b"root:x:0:\nweb:x:33:\n");
+    let names = "sh cat sleep hostname stty id true ls nc head dd mount grep tr";
+    for name in names.split(' ') {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        layer.append_link(&mut header, format!("bin/{name}"), "busybox").unwrap();
+    }
+    layer.into_inner().unwrap()
+}
+
+/// Pushes an image of three layers (plain, gzip, zstd) over HTTP; answers how many.
+pub async fn push(_node: &Node, name: &str) -> usize {
+    use oci_client::client::{ClientConfig, ClientProtocol, Config, ImageLayer};
+    use oci_client::manifest::{IMAGE_LAYER_GZIP_MEDIA_TYPE, IMAGE_LAYER_MEDIA_TYPE};
+    use std::io::Write;
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let small = |text: &str| {
+        let mut layer = tar::Builder::new(Vec::new());
+        append(&mut layer, text, 0o644, format!("{text}\n").as_bytes());
+        layer.into_inner().unwrap()
+    };
+    let (base, gzip, zstd) = (base_layer(), small("gzip"), small("zstd"));
+    let config = Config::oci_v1(document(&[&base, &gzip, &zstd]), None);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&gzip).unwrap();
+    let layers = [
+        ImageLayer::new(base, IMAGE_LAYER_MEDIA_TYPE.to_owned(), None),
+        ImageLayer::new(encoder.finish().unwrap(), IMAGE_LAYER_GZIP_MEDIA_TYPE.to_owned(), None),
+        ImageLayer::new(
+            zstd::encode_all(zstd.as_slice(), 0).unwrap(),
+            "application/vnd.oci.image.layer.v1.tar+zstd".into(),
+            None,
+        ),
+    ];
+    let client = oci_client::Client::new(ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() });
+    let auth = oci_client::secrets::RegistryAuth::Anonymous;
+    client.push(&name.parse().unwrap(), &layers, config, &auth, None).await.unwrap();
+    layers.len()
 }
 
 pub fn sandbox(node: &Node, name: &str) -> v1::RunPodSandboxRequest {

@@ -228,3 +228,6 @@ fn add_layers(store: &Store, contents: &Contents, document: &[u8], layers: &[Pat
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

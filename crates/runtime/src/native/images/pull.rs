@@ -53,6 +53,10 @@ pub(crate) async fn pull(
 }
 
 fn client(registry: Option<&Registry>, host: &str) -> Result<Client, ImageError> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Refused when another thread was faster, which is as good.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    }
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let local = name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     let plain = local || registry.is_some_and(|registry| registry.insecure);

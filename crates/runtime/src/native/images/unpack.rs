@@ -261,3 +261,6 @@ fn node(place: &Path, kind: SFlag, major: u32, minor: u32) -> Result<(), ImageEr
     let made = mknod(place, kind, Mode::from_bits_truncate(0o600), makedev(major.into(), minor.into()));
     made.map_err(|e| ImageError::file("make node", place)(e.into()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! EndpointSlices of Services with a selector, and the older Endpoints.
+
+mod endpoints;
+mod plan;
+mod run;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use endpoints::run as run_endpoints;
+pub(crate) use run::run;
