@@ -52,6 +52,9 @@ async fn a_pod_comes_up_restarts_and_goes() {
     })
     .await;
 
+    let event = "BackOff: Back-off restarting failed container c in pod p_ns(uid-p)";
+    until(event, || node.api.events().iter().any(|told| told == event)).await;
+
     node.api.delete("p", 30);
     node.gone("p").await;
     until("an empty engine", || node.engine.count() == (0, 0)).await;
