@@ -2,6 +2,6 @@
 
 pub(crate) mod expectations;
 pub(crate) mod owner;
-pub(crate) mod patch;
 pub(crate) mod pods;
 pub(crate) mod slow_start;
+pub(crate) mod status;

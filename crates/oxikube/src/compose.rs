@@ -113,7 +113,8 @@ pub(crate) async fn teardown(instance: &Instance, name: &str) -> Result<(), Prob
     }
     // The range of the cluster plays no part in taking the network away.
     let any = ipnet::IpNet::V4(ipnet::Ipv4Net::default());
-    Node::open(instance, name, any).await?.teardown().await
+    Node::open(instance, name, any).await?.teardown().await?;
+    sys::mount::unmount_below(instance.root()).during("cannot unmount the volumes of pods")
 }
 
 async fn bind(args: &ServerArgs) -> Result<TcpListener, Problem> {

@@ -6,16 +6,15 @@ use std::time::Duration;
 use api::selector::LabelSelector;
 use client::{EventRecorder, Informer, ObjectKey, Outcome, Reconciler, Runner, reference};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::Api;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
-use serde_json::json;
+use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, Observed, Plan, REVISION, is_recreate, replicas};
 use crate::common::owner::{self, Claim};
-use crate::common::{patch, pods};
+use crate::common::{pods, status};
 use crate::context::{Context, start};
 
 const ACCOUNT: &str = "deployment-controller";
@@ -153,23 +152,20 @@ impl Deployments {
         for set in &plan.delete {
             delete(&api, set).await?;
         }
-        if let Some(revision) = &plan.revision {
-            let patch = json!({"metadata": {"uid": deployment.metadata.uid, "annotations": {REVISION: revision}}});
-            let api = Api::<Deployment>::namespaced(self.client.clone(), &key.namespace);
-            api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
-        }
-        self.write_status(key, deployment, &plan.status).await?;
-        Ok(plan.again.map_or(Outcome::Done, Outcome::RequeueAfter))
-    }
-
-    async fn write_status(&self, key: &ObjectKey, deployment: &Deployment, new: &DeploymentStatus) -> kube::Result<()> {
         let api = Api::<Deployment>::namespaced(self.client.clone(), &key.namespace);
-        let uid = deployment.metadata.uid.as_deref().unwrap_or_default();
-        let old = deployment.status.clone().unwrap_or_default();
-        match patch::write_status(&api, (&key.name, uid), &old, new).await {
-            Err(error) if client::write::is_not_found(&error) => Ok(()),
-            other => other.map(drop),
+        let mut new = deployment.clone();
+        if let Some(revision) = &plan.revision {
+            new.metadata.annotations.get_or_insert_default().insert(REVISION.into(), revision.clone());
+            match status::replace(&api, &new).await? {
+                Some(stored) => new = stored,
+                None => return Ok(Outcome::Done),
+            }
         }
+        if new.status.as_ref() != Some(&plan.status) {
+            new.status = Some(plan.status);
+            status::write(&api, &new).await?;
+        }
+        Ok(plan.again.map_or(Outcome::Done, Outcome::RequeueAfter))
     }
 
     /// False when the name was taken by a set of another template: the next hash is another one.
@@ -212,7 +208,10 @@ impl Deployments {
     async fn count_collision(&self, deployment: &Deployment) -> kube::Result<()> {
         let mut status = deployment.status.clone().unwrap_or_default();
         status.collision_count = Some(status.collision_count.unwrap_or(0).saturating_add(1));
-        self.write_status(&ObjectKey::of(&deployment.metadata), deployment, &status).await
+        let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
+        let api = Api::<Deployment>::namespaced(self.client.clone(), namespace);
+        let new = Deployment { status: Some(status), ..deployment.clone() };
+        status::write(&api, &new).await.map(drop)
     }
 
     /// A whole update: it fails if the set is no longer what was looked at.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::plan::{self, Action};
 use crate::common::expectations::Expectations;
 use crate::common::owner::{self, Claim};
-use crate::common::{patch, pods, slow_start};
+use crate::common::{pods, slow_start, status};
 use crate::context::{Context, start};
 
 const ACCOUNT: &str = "replicaset-controller";
@@ -119,11 +119,9 @@ impl Reconciler for ReplicaSets {
         let failure = managed.as_ref().err().map(|(reason, error)| (*reason, message(error)));
         let status = plan::status(&set, &owned, failure, now);
         let api = Api::<ReplicaSet>::namespaced(self.client.clone(), &key.namespace);
-        let uid = set.metadata.uid.as_deref().unwrap_or_default();
-        let old = set.status.clone().unwrap_or_default();
-        match patch::write_status(&api, (&key.name, uid), &old, &status).await {
-            Err(error) if !client::write::is_not_found(&error) => return Err(error),
-            _ => {}
+        if set.status.as_ref() != Some(&status) {
+            let new = ReplicaSet { status: Some(status), ..(*set).clone() };
+            status::write(&api, &new).await?;
         }
         managed.map_err(|(_, error)| error)?;
         let next = plan::next_available(&set, &owned, now);
