@@ -7,6 +7,8 @@ mod common;
 mod context;
 mod deployment;
 mod endpointslice;
+mod garbagecollector;
+mod namespace;
 mod nodeipam;
 mod replicaset;
 mod rootca;
@@ -63,6 +65,8 @@ fn all(context: &Context, shutdown: &CancellationToken) -> Vec<(&'static str, Ru
         ("replicaset", Box::pin(replicaset::run(context(), stop()))),
         ("deployment", Box::pin(deployment::run(context(), stop()))),
         ("endpointslice", Box::pin(endpointslice::run(context(), stop()))),
+        ("namespace", Box::pin(namespace::run(context(), stop()))),
+        ("garbage-collector", Box::pin(garbagecollector::run(context(), stop()))),
         ("endpoints", Box::pin(endpointslice::run_endpoints(context(), stop()))),
     ]
 }
