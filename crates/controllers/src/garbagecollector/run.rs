@@ -71,9 +71,7 @@ async fn follow(collector: &Arc<Collector>, informers: &Informers, queue: &WorkQ
             if definitions.is_empty() && served.name() == "customresourcedefinitions.apiextensions.k8s.io" {
                 definitions.push(tell(informers, &served.resource, &changed));
             }
-            if !sources.contains_key(&name) {
-                sources.insert(name, collector.watch(informers, served, queue));
-            }
+            sources.entry(name).or_insert_with(|| collector.watch(informers, served, queue));
         }
         for (_, informer) in sources.values() {
             // One that cannot be listed must not hold up the others.

@@ -118,9 +118,9 @@ fn merge(old: &[Taint], wanted: &[(&str, &str)], now: Timestamp) -> Vec<Taint> {
     let is = |taint: &Taint, (key, effect): (&str, &str)| taint.key == key && taint.effect == effect;
     let keep = |taint: &&Taint| !ours(taint) || wanted.iter().any(|pair| is(taint, *pair));
     let mut taints: Vec<_> = old.iter().filter(keep).cloned().collect();
-    for pair in wanted {
-        if !taints.iter().any(|taint| is(taint, *pair)) {
-            let (key, effect) = ((*pair).0.to_owned(), (*pair).1.to_owned());
+    for (key, effect) in wanted {
+        if !taints.iter().any(|taint| is(taint, (key, effect))) {
+            let (key, effect) = ((*key).to_owned(), (*effect).to_owned());
             taints.push(Taint { key, effect, value: None, time_added: Some(Time(now)) });
         }
     }

@@ -8,10 +8,10 @@ use super::sets::{Sets, maximum, replicas, room, set_replicas, wanted};
 pub(super) fn scale(deployment: &Deployment, sets: &mut Sets) {
     let wanted = wanted(deployment);
     if sets.all().filter(|set| replicas(set) > 0).count() <= 1 {
-        if let Some(only) = active_or_latest(sets) {
-            if replicas(only) != wanted || super::sets::desired(only) != Some(wanted) {
-                set_replicas(deployment, only, wanted);
-            }
+        if let Some(only) = active_or_latest(sets)
+            && (replicas(only) != wanted || super::sets::desired(only) != Some(wanted))
+        {
+            set_replicas(deployment, only, wanted);
         }
         return;
     }
