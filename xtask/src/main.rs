@@ -1,2 +1,23 @@
-//! xtask
-fn main() {}
+//! The project's own chores: `cargo xtask tidy`, `cargo xtask image`.
+
+mod image;
+mod tidy;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["tidy"] => tidy::run(),
+        ["image", out] => image::run(std::path::Path::new(out)),
+        _ => Err("usage: cargo xtask tidy | image OUT.tar".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -6,6 +6,7 @@ pub mod field;
 mod gvk;
 pub mod meta;
 pub mod names;
+pub mod protobuf;
 mod quantity;
 pub mod selector;
 pub mod status;

@@ -87,3 +87,8 @@ pub fn generation(object: &Value) -> i64 {
 pub fn at<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
+
+/// Sets a field of an object.
+pub fn put(object: &mut Value, field: &str, value: impl Into<Value>) {
+    map_mut(object).insert(field.to_owned(), value.into());
+}

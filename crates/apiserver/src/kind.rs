@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use api::catalogue::{self, Resource};
-use api::{ApiError, GroupVersion, GroupVersionKind};
+use api::{ApiError, GroupVersionKind};
 use kinds::Rules;
 use schema::Schema;
 
@@ -119,7 +119,8 @@ impl Kinds {
             .ok_or_else(|| ApiError::internal(format!("the catalogue has no {plural}")))
     }
 
-    pub(crate) fn serves(&self, gv: &GroupVersion) -> bool {
-        catalogue::of_group_version(gv).next().is_some()
+    /// Whether a resource of that plural exists in any group.
+    pub(crate) fn knows(&self, plural: &str) -> bool {
+        catalogue::all().iter().any(|r| r.plural == plural)
     }
 }

@@ -27,7 +27,10 @@ pub(crate) struct ResourceRequest {
 pub(crate) enum RequestInfo {
     Resource(ResourceRequest),
     /// Anything else: discovery, health, version.
-    Path { verb: &'static str, path: String },
+    Path {
+        verb: &'static str,
+        path: String,
+    },
 }
 
 /// Query parameters, decoded; of several with the same name the first counts, except for `command`.
@@ -46,6 +49,11 @@ impl Query {
 
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str).filter(|v| !v.is_empty())
+    }
+
+    /// Whether the parameter is there, with or without a value.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
     }
 
     pub(crate) fn flag(&self, key: &str) -> bool {
@@ -186,7 +194,10 @@ mod tests {
     fn resource(method: Method, uri: &str) -> String {
         match parse(method, uri) {
             RequestInfo::Resource(r) => {
-                format!("{} {}|{}|{}|{}|{}|{}|{}", r.verb, r.group, r.version, r.namespace, r.resource, r.name, r.subresource, r.rest)
+                format!(
+                    "{} {}|{}|{}|{}|{}|{}|{}",
+                    r.verb, r.group, r.version, r.namespace, r.resource, r.name, r.subresource, r.rest
+                )
             }
             RequestInfo::Path { verb, path } => format!("{verb} {path}"),
         }
@@ -208,7 +219,11 @@ mod tests {
             (Method::GET, "/apis/apps/v1", "get /apis/apps/v1"),
             (Method::GET, "/apis", "get /apis"),
             (Method::GET, "/readyz", "get /readyz"),
-            (Method::GET, "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode", "get rbac.authorization.k8s.io|v1||clusterroles|system:node||"),
+            (
+                Method::GET,
+                "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
+                "get rbac.authorization.k8s.io|v1||clusterroles|system:node||",
+            ),
         ] {
             assert_eq!(resource(method, uri), expected, "{uri}");
         }

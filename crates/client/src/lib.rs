@@ -12,7 +12,7 @@ mod reconcile;
 mod select;
 pub mod write;
 
-pub use events::{EventRecorder, EventType, Occurrence, reference};
+pub use events::{EventRecorder, EventSink, EventType, Occurrence, reference};
 pub use informer::{Change, HandlerGuard, Informer, Informers, Selection, Subscription};
 pub use key::ObjectKey;
 pub use queue::{WorkItem, WorkQueue};

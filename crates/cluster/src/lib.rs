@@ -1,1 +1,6 @@
-//! placeholder
+//! Setting clusters up: keys and certificates, kubeconfigs.
+//!
+//! Knows files and formats; runs nothing.
+
+pub mod kubeconfig;
+pub mod pki;

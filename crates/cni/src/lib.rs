@@ -89,4 +89,9 @@ pub trait PodNetwork: Send + Sync {
     async fn detach(&self, sandbox_id: &str, netns: &Path) -> Result<(), NetworkError>;
     /// `Ok` when sandboxes can be attached, else the reason why not.
     async fn ready(&self) -> Result<(), NetworkError>;
+    /// Tells the network the node's pod address range, as soon as the node has one and again after every start. A
+    /// network that learns it elsewhere ignores it.
+    async fn set_pod_cidr(&self, _cidr: &str) -> Result<(), NetworkError> {
+        Ok(())
+    }
 }

@@ -9,7 +9,7 @@ mod columns;
 mod core;
 mod rules;
 
-pub use columns::{Column, Printer, printer};
+pub use columns::{Cell, Column, Printer, printer};
 pub use rules::{NameRule, Rules};
 
 use api::GroupVersionKind;

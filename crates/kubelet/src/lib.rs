@@ -1,1 +1,35 @@
-//! placeholder
+//! The kubelet: the life of the pods on one node.
+//!
+//! Knows the API server through [`kube::Client`] and a container engine through [`cri::Engine`]; knows neither how the
+//! one stores nor how the other makes containers. `podlife` decides, everything else looks and carries out.
+
+mod admit;
+mod changes;
+mod config;
+mod container;
+mod context;
+mod dns;
+mod hosts;
+mod housekeeping;
+mod images;
+mod kubelet;
+mod node;
+mod objects;
+mod podlife;
+mod pods;
+mod probes;
+mod qos;
+mod quantity;
+mod record;
+mod sandbox;
+mod server;
+mod services;
+mod spec;
+mod start_error;
+mod statics;
+mod volumes;
+mod worker;
+
+pub use config::{Config, ServerTls};
+pub use kubelet::{Kubelet, KubeletError};
+pub use server::{AcceptStream, ServerError, Stream, Streams, StreamsOver};

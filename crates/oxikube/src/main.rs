@@ -1,2 +1,31 @@
-//! oxikube
-fn main() {}
+//! oxikube: Kubernetes in one binary. The command line, and the wiring of the parts; nothing else lives here.
+
+mod cli;
+mod commands;
+mod compose;
+mod images;
+mod instance;
+mod manifests;
+mod problem;
+mod progress;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The shim is started once a pod: nothing is set up on its way.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|a| a == "shim") {
+        return runtime::shim::main(arguments);
+    }
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("oxikube: another cryptography provider is in place");
+        return ExitCode::FAILURE;
+    }
+    match cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("oxikube: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,12 @@
-//! placeholder
+//! The pod network of one node: a bridge, a veth pair for each sandbox, addresses from the node's range, masquerade
+//! towards the world, host ports.
+//!
+//! Every pod has a /32 address and reaches even its neighbours through the bridge's own address, so that the host's
+//! connection tracking sees both directions of every flow and service addresses work without bridge filtering.
+//! Knows nothing of Kubernetes objects, nor of the engine that calls it.
+
+mod ipam;
+mod network;
+mod rules;
+
+pub use network::{Config, PodNet};

@@ -1,1 +1,8 @@
-//! placeholder
+//! Container engines behind the CRI traits.
+//!
+//! [`native`] is the engine of this project: an image store, overlay snapshots, pinned namespaces, and one small
+//! [`shim`] process for each pod, in which libcontainer runs.
+//! Knows nothing of Kubernetes objects, nor of the other roles.
+
+pub mod native;
+pub mod shim;

@@ -18,9 +18,9 @@ pub(super) fn admit(node: &mut Value) {
 /// Pods that are not best effort tolerate memory pressure (PodTolerationRestriction's counterpart upstream).
 pub(super) fn tolerate(pod: &mut Value) {
     let has_requests = |c: &Value| {
-        ["requests", "limits"].iter().any(|r| {
-            c.pointer(&format!("/resources/{r}")).and_then(Value::as_object).is_some_and(|m| !m.is_empty())
-        })
+        ["requests", "limits"]
+            .iter()
+            .any(|r| c.pointer(&format!("/resources/{r}")).and_then(Value::as_object).is_some_and(|m| !m.is_empty()))
     };
     let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
     if containers.into_iter().flatten().any(has_requests) {

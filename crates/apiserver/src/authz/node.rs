@@ -145,7 +145,9 @@ pub(crate) fn restrict(
             if mirror && own {
                 Ok(())
             } else {
-                let why = format!("pod does not have \"kubernetes.io/config.mirror\" annotation, node \"{node}\" can only create mirror pods");
+                let why = format!(
+                    "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"{node}\" can only create mirror pods"
+                );
                 Err(kind.forbidden(name, &why))
             }
         }

@@ -51,7 +51,7 @@ impl Rule {
         has(&self.verbs, r.verb)
             && has(&self.api_groups, &r.group)
             && self.resources.iter().any(resource)
-            && (self.resource_names.is_empty() || self.resource_names.iter().any(|n| *n == r.name))
+            && (self.resource_names.is_empty() || self.resource_names.contains(&r.name))
     }
 }
 
@@ -134,7 +134,8 @@ impl Rbac {
 }
 
 fn grants<'a>(compiled: &'a Compiled, user: &'a User) -> impl Iterator<Item = &'a Grant> {
-    let subjects = std::iter::once(format!("User:{}", user.name)).chain(user.groups.iter().map(|g| format!("Group:{g}")));
+    let subjects =
+        std::iter::once(format!("User:{}", user.name)).chain(user.groups.iter().map(|g| format!("Group:{g}")));
     subjects.filter_map(|s| compiled.by_subject.get(&s)).flatten()
 }
 

@@ -1,6 +1,8 @@
 //! Create, and what every incoming object goes through.
 
 use api::ApiError;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde_json::Value;
 use storage::{Durability, Revision, Write, WriteError};
 
@@ -19,7 +21,12 @@ pub(crate) struct Written {
 
 impl Context {
     /// Creates an object; `body` is in the version of the request.
-    pub(crate) async fn create(&self, body: Value) -> Result<Written, ApiError> {
+    pub(crate) fn create(&self, body: Value) -> BoxFuture<'_, Result<Written, ApiError>> {
+        // Boxed: the address of a Service is an object that is created on the way.
+        self.create_now(body).boxed()
+    }
+
+    async fn create_now(&self, body: Value) -> Result<Written, ApiError> {
         let mut tree = self.admit_body(body)?;
         self.fill_namespace(&mut tree)?;
         let generated = fill_name(&mut tree);
@@ -130,7 +137,12 @@ impl Context {
                     "the API version in the data ({api_version}) does not match the expected API version ({expected})"
                 )
             } else {
-                format!("{kind} in version \"{}\" cannot be handled as a {}: no kind \"{kind}\" is registered for the resource {}", api_version.rsplit('/').next().unwrap_or_default(), gvk.kind, self.kind.resource.plural)
+                format!(
+                    "{kind} in version \"{}\" cannot be handled as a {}: no kind \"{kind}\" is registered for the resource {}",
+                    api_version.rsplit('/').next().unwrap_or_default(),
+                    gvk.kind,
+                    self.kind.resource.plural
+                )
             }));
         }
         map.insert("apiVersion".into(), expected.into());
@@ -164,7 +176,9 @@ impl Context {
             subresource: &self.subresource,
             now: &now,
         };
-        schema::managed::update(self.kind.schema()?, old, tree, &stamp);
+        if !self.options.applied {
+            schema::managed::update(self.kind.schema()?, old, tree, &stamp);
+        }
         self.to_storage(tree);
         Ok(())
     }

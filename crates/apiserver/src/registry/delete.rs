@@ -1,6 +1,8 @@
 //! Delete: preconditions, grace, finalizers, propagation.
 
 use api::ApiError;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use storage::{Durability, Write, WriteError};
@@ -48,7 +50,9 @@ impl DeleteOptions {
             (Some(other), _) => Err(ApiError::new(
                 422,
                 "Invalid",
-                format!("DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{other}\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""),
+                format!(
+                    "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{other}\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+                ),
             )),
         }
     }
@@ -71,7 +75,16 @@ pub(crate) fn nothing_holds(object: &Value) -> bool {
 
 impl Context {
     /// DELETE of one object.
-    pub(crate) async fn delete(&self, name: &str, options: &DeleteOptions) -> Result<Deleted, ApiError> {
+    pub(crate) fn delete<'a>(
+        &'a self,
+        name: &'a str,
+        options: &'a DeleteOptions,
+    ) -> BoxFuture<'a, Result<Deleted, ApiError>> {
+        // Boxed: with a Service goes the object that holds its address.
+        self.delete_now(name, options).boxed()
+    }
+
+    async fn delete_now(&self, name: &str, options: &DeleteOptions) -> Result<Deleted, ApiError> {
         for _ in 0..ATTEMPTS {
             let current = self.current(name).await?;
             match self.delete_at(name, &current, options).await {

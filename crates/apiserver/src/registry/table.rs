@@ -83,7 +83,7 @@ fn partial(tree: &Value) -> Value {
 }
 
 fn row(tree: &Value, kind: &Kind, include: Include, now: Timestamp) -> Value {
-    let cells = (kinds::printer(&kind.storage_gvk).row)(tree, now);
+    let cells = kinds::printer(&kind.storage_gvk).row(tree, now);
     match include {
         Include::Metadata => json!({"cells": cells, "object": partial(tree)}),
         Include::Object => json!({"cells": cells, "object": tree}),

@@ -94,11 +94,7 @@ impl Context {
     /// Through the status door only status (and metadata) changes; through the front door everything but status.
     fn merge_door(&self, new: &mut Value, old: &Value) {
         match self.subresource.as_str() {
-            "" => {
-                if self.kind.has_status() {
-                    copy_field(new, old, "status");
-                }
-            }
+            "" if self.kind.has_status() => copy_field(new, old, "status"),
             "status" | "approval" => {
                 let mut merged = old.clone();
                 copy_field(&mut merged, new, "status");
@@ -135,13 +131,17 @@ fn is_stale(error: &ApiError) -> bool {
 }
 
 /// Whether the new object insists on a revision; fails when that is not the present one, or the uid is another's.
-fn pinned_revision(new: &Value, shown: &Value, current: &Object, name: &str, context: &Context) -> Result<bool, ApiError> {
+fn pinned_revision(
+    new: &Value,
+    shown: &Value,
+    current: &Object,
+    name: &str,
+    context: &Context,
+) -> Result<bool, ApiError> {
     let uid = api::meta::uid(new);
     if !uid.is_empty() && uid != api::meta::uid(shown) {
-        let why = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            api::meta::uid(shown)
-        );
+        let why =
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", api::meta::uid(shown));
         return Err(context.kind.conflict(name, &why));
     }
     let said = api::meta::text(new, "resourceVersion");
@@ -149,11 +149,8 @@ fn pinned_revision(new: &Value, shown: &Value, current: &Object, name: &str, con
         return Ok(false);
     }
     let said: u64 = said.parse().map_err(|_| {
-        let error = api::field::FieldError::invalid(
-            "metadata.resourceVersion",
-            &said.into(),
-            "must be an unsigned integer",
-        );
+        let error =
+            api::field::FieldError::invalid("metadata.resourceVersion", &said.into(), "must be an unsigned integer");
         context.kind.invalid(name, &[error])
     })?;
     if said != 0 && Revision(said) != current.revision {

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use storage::{Event, ListOptions, ReadError, Revision, Watch};
 use tokio::time::Instant;
 
+use super::Object;
 use super::list::{Selection, too_new};
 use super::table::View;
-use super::Object;
-use crate::body::{BoxError, Body, stream};
+use crate::body::{Body, BoxError, stream};
 use crate::context::Context;
 use crate::kind::Kind;
 use crate::request::Query;
@@ -171,7 +171,7 @@ impl Watching {
     fn bookmark(&mut self, revision: Revision, initial_end: bool) -> Bytes {
         let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
         if initial_end {
-            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+            api::meta::put(&mut metadata, "annotations", json!({"k8s.io/initial-events-end": "true"}));
         }
         let plain = json!({
             "kind": &*self.kind.gvk.kind, "apiVersion": self.kind.gvk.gv.to_string(), "metadata": metadata,
@@ -207,4 +207,3 @@ fn write_event(kind: &Kind, view: View, first: &mut bool, what: &str, object: &O
     *first = false;
     out.extend_from_slice(b"}\n");
 }
-

@@ -53,8 +53,11 @@ fn set_bound(pod: &mut Value, node: &str, annotations: Option<&Value>, now: &str
 /// `pods/NAME/eviction`: a deletion that respects disruption budgets.
 pub(crate) async fn evict(context: &Context, name: &str, eviction: &Value) -> Result<Value, ApiError> {
     let options = eviction.get("deleteOptions").cloned().unwrap_or_default();
-    let options: DeleteOptions =
-        if options.is_null() { DeleteOptions::default() } else { serde_json::from_value(options).map_err(|e| ApiError::bad_request(e.to_string()))? };
+    let options: DeleteOptions = if options.is_null() {
+        DeleteOptions::default()
+    } else {
+        serde_json::from_value(options).map_err(|e| ApiError::bad_request(e.to_string()))?
+    };
     let pod = context.current(name).await?.tree()?;
     let ended = matches!(api::meta::at(&pod, "/status/phase"), "Succeeded" | "Failed" | "Pending");
     if !ended && !api::meta::is_deleting(&pod) {
@@ -87,7 +90,8 @@ fn spend(budget: &Value, pod: &str, now: &str) -> Result<Value, ApiError> {
     let number = |p: &str| budget.pointer(p).and_then(Value::as_i64).unwrap_or(0);
     let allowed = number("/status/disruptionsAllowed");
     if allowed < 1 {
-        let mut error = ApiError::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10);
+        let mut error =
+            ApiError::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10);
         let why = format!(
             "The disruption budget {} needs {} healthy pods and has {} currently",
             api::meta::name(budget),

@@ -48,10 +48,9 @@ async fn access(context: &Context, user: &User, review: &Value) -> Result<Value,
     let spec = review.get("spec").cloned().unwrap_or_default();
     let request = match (spec.get("resourceAttributes"), spec.get("nonResourceAttributes")) {
         (Some(r), None) => resource_request(r),
-        (None, Some(r)) => RequestInfo::Path {
-            verb: verb(api::meta::at(r, "/verb")),
-            path: api::meta::at(r, "/path").to_owned(),
-        },
+        (None, Some(r)) => {
+            RequestInfo::Path { verb: verb(api::meta::at(r, "/verb")), path: api::meta::at(r, "/path").to_owned() }
+        }
         _ => {
             return Err(ApiError::bad_request(
                 "spec: Invalid value: exactly one of nonResourceAttributes or resourceAttributes must be specified",
@@ -79,8 +78,26 @@ fn resource_request(r: &Value) -> RequestInfo {
 /// Verbs are few; one that is not known is granted only by `*`.
 fn verb(verb: &str) -> &'static str {
     const KNOWN: &[&str] = &[
-        "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "impersonate", "bind",
-        "escalate", "use", "approve", "sign", "proxy", "post", "put", "head", "options", "*",
+        "get",
+        "list",
+        "watch",
+        "create",
+        "update",
+        "patch",
+        "delete",
+        "deletecollection",
+        "impersonate",
+        "bind",
+        "escalate",
+        "use",
+        "approve",
+        "sign",
+        "proxy",
+        "post",
+        "put",
+        "head",
+        "options",
+        "*",
     ];
     KNOWN.iter().find(|k| **k == verb).copied().unwrap_or("unknown")
 }
@@ -97,7 +114,7 @@ async fn rules(context: &Context, review: &Value) -> Value {
         if !rule.resources.is_empty() {
             let mut entry = json!({"verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources});
             if !rule.resource_names.is_empty() {
-                entry["resourceNames"] = json!(rule.resource_names);
+                api::meta::put(&mut entry, "resourceNames", json!(rule.resource_names));
             }
             resources.push(entry);
         }

@@ -26,13 +26,11 @@ pub(crate) fn of(object: &Value) -> Value {
 fn selector_text(object: &Value) -> String {
     let selector = object.pointer("/spec/selector").cloned().unwrap_or_default();
     let labels = selector.get("matchLabels").or(Some(&selector)).and_then(Value::as_object);
-    let mut terms: Vec<String> = labels
-        .into_iter()
-        .flatten()
-        .filter_map(|(k, v)| v.as_str().map(|v| format!("{k}={v}")))
-        .collect();
+    let mut terms: Vec<String> =
+        labels.into_iter().flatten().filter_map(|(k, v)| v.as_str().map(|v| format!("{k}={v}"))).collect();
     for e in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
-        let values: Vec<&str> = e.get("values").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let values: Vec<&str> =
+            e.get("values").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         let key = api::meta::at(e, "/key");
         terms.push(match api::meta::at(e, "/operator") {
             "In" => format!("{key} in ({})", values.join(",")),
@@ -73,8 +71,9 @@ where
 /// Applies a patch to a Scale.
 pub(crate) fn patched(mut scale: Value, how: PatchType, patch: &Value) -> Result<Value, ApiError> {
     match how {
-        PatchType::Json => schema::patch::json_patch(&mut scale, patch)
-            .map_err(|e| ApiError::new(422, "Invalid", e.to_string()))?,
+        PatchType::Json => {
+            schema::patch::json_patch(&mut scale, patch).map_err(|e| ApiError::new(422, "Invalid", e.to_string()))?
+        }
         PatchType::Merge | PatchType::Strategic | PatchType::Apply => schema::patch::merge_patch(&mut scale, patch),
     }
     Ok(scale)

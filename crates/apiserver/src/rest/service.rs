@@ -122,10 +122,14 @@ async fn take(context: &Context, service: &Value, asked: &str) -> Result<String,
         context.kind.invalid(api::meta::name(service), &[error])
     };
     if !asked.is_empty() {
-        let ip: IpAddr = asked.parse().map_err(|_| invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()))?;
+        let ip: IpAddr = asked
+            .parse()
+            .map_err(|_| invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()))?;
         let range = context.server.config.service_cidr;
         if !range.contains(&ip) {
-            return Err(invalid(format!("failed to allocate IP {asked}: the provided IP is not in the valid range. The range of valid IPs is {range}")));
+            return Err(invalid(format!(
+                "failed to allocate IP {asked}: the provided IP is not in the valid range. The range of valid IPs is {range}"
+            )));
         }
         return match hold(context, service, ip).await {
             Err(error) if error.reason == "AlreadyExists" => {
@@ -214,7 +218,11 @@ async fn claim_ports(context: &Context, new: &mut Value, old: Option<&Value>) ->
         match port.get("nodePort").and_then(Value::as_u64).filter(|n| *n > 0) {
             Some(asked) => {
                 if !u16::try_from(asked).is_ok_and(|p| range.contains(&p)) {
-                    let why = format!("provided port is not in the valid range. The range of valid ports is {}-{}", range.start(), range.end());
+                    let why = format!(
+                        "provided port is not in the valid range. The range of valid ports is {}-{}",
+                        range.start(),
+                        range.end()
+                    );
                     return Err(context.kind.invalid(&name, &[FieldError::invalid(field, &asked.into(), why)]));
                 }
                 if !used.insert((asked, protocol)) {
@@ -239,7 +247,8 @@ async fn used_ports(context: &Context, except: &Value) -> Result<std::collection
     let mut used = std::collections::HashSet::new();
     for object in services.select(&Selection::default()).await? {
         let attributes = object.attributes(&services.kind);
-        let own = &*attributes.name == api::meta::name(except) && &*attributes.namespace == api::meta::namespace(except);
+        let own =
+            &*attributes.name == api::meta::name(except) && &*attributes.namespace == api::meta::namespace(except);
         if !own && matches!(attributes.field("spec.type"), Some("NodePort" | "LoadBalancer")) {
             used.extend(ports_of(&object.tree()?).map(|(n, p)| (n, p.to_owned())));
         }

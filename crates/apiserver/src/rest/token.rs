@@ -18,7 +18,11 @@ pub(crate) async fn request(context: &Context, name: &str, mut request: Value) -
         return Err(invalid("spec.expirationSeconds", asked.into(), "may not specify a duration less than 10 minutes"));
     }
     if asked > 1 << 32 {
-        return Err(invalid("spec.expirationSeconds", asked.into(), "may not specify a duration larger than 2^32 seconds"));
+        return Err(invalid(
+            "spec.expirationSeconds",
+            asked.into(),
+            "may not specify a duration larger than 2^32 seconds",
+        ));
     }
     let audiences: Vec<String> = request
         .pointer("/spec/audiences")
@@ -71,14 +75,18 @@ async fn bind(context: &Context, account: &str, request: &Value, bound: &mut Bou
     let uid = api::meta::uid(&object);
     let asked = api::meta::at(reference, "/uid");
     if !asked.is_empty() && asked != uid {
-        let why = format!("the UID in the bound object reference ({asked}) does not match the UID in record. The object might have been deleted and then recreated");
+        let why = format!(
+            "the UID in the bound object reference ({asked}) does not match the UID in record. The object might have been deleted and then recreated"
+        );
         return Err(ApiError::conflict("", plural, name, &why));
     }
     let found = Reference { name: name.into(), uid: uid.into() };
     match kind {
         "Pod" => {
             if api::meta::at(&object, "/spec/serviceAccountName") != account {
-                return Err(ApiError::bad_request(format!("cannot bind token for serviceaccount \"{account}\" to pod running with different serviceaccount name.")));
+                return Err(ApiError::bad_request(format!(
+                    "cannot bind token for serviceaccount \"{account}\" to pod running with different serviceaccount name."
+                )));
             }
             let node = api::meta::at(&object, "/spec/nodeName");
             if let (false, Ok(nodes)) = (node.is_empty(), context.server.own("", "nodes", ""))

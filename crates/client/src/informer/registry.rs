@@ -1,11 +1,13 @@
 //! Who asks for a kind that is watched already shares that watch.
 
 use std::any::{Any, TypeId};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Weak};
 
 use futures::FutureExt;
+use k8s_openapi::NamespaceResourceScope;
 use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Resource};
@@ -50,7 +52,35 @@ struct Watched {
     kind: TypeId,
     value: TypeId,
     resource: String,
+    namespace: Option<String>,
     selection: Selection,
+}
+
+/// A `Weak<Shared<P>>`: the last user's drop ends the watch.
+struct Running {
+    shared: Box<dyn Any + Send + Sync>,
+    is_used: fn(&(dyn Any + Send + Sync)) -> bool,
+}
+
+impl Running {
+    fn of<P: Send + Sync + 'static>(shared: &Arc<Shared<P>>) -> Self {
+        let is_used = |any: &(dyn Any + Send + Sync)| {
+            any.downcast_ref::<Weak<Shared<P>>>().is_some_and(|shared| shared.strong_count() > 0)
+        };
+        Self { shared: Box::new(Arc::downgrade(shared)), is_used }
+    }
+}
+
+impl Watched {
+    fn of<K: 'static, P: 'static>(plural: Cow<'_, str>, namespace: Option<&str>, selection: Selection) -> Self {
+        let (kind, value) = (TypeId::of::<K>(), TypeId::of::<P>());
+        Self { kind, value, resource: plural.into_owned(), namespace: namespace.map(str::to_owned), selection }
+    }
+
+    fn dynamic<K: 'static>(resource: &ApiResource, selection: Selection) -> Self {
+        let name = format!("{}/{}", resource.api_version, resource.plural);
+        Self::of::<K, K>(name.into(), None, selection)
+    }
 }
 
 /// The informers of one identity in one process.
@@ -61,8 +91,7 @@ pub struct Informers {
 
 struct Inner {
     client: kube::Client,
-    /// Weak references to `Shared<P>`: the last user's drop ends the watch.
-    running: Mutex<HashMap<Watched, Box<dyn Any + Send + Sync>>>,
+    running: Mutex<HashMap<Watched, Running>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -103,14 +132,40 @@ impl Informers {
         P: Send + Sync + 'static,
     {
         let api = Api::<K>::all(self.inner.client.clone());
-        self.start(K::plural(&()).into_owned(), api, selection, project)
+        self.start(Watched::of::<K, P>(K::plural(&()), None, selection), api, project)
+    }
+
+    /// Some objects of one namespace; for those who may not ask for all.
+    pub fn select_in<K>(&self, namespace: &str, selection: Selection) -> Informer<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let api = Api::<K>::namespaced(self.inner.client.clone(), namespace);
+        self.start(Watched::of::<K, K>(K::plural(&()), Some(namespace), selection), api, |object| object)
+    }
+
+    /// An informer that somebody else holds, if it has its first full list.
+    pub fn find_in<K>(&self, namespace: &str, selection: &Selection) -> Option<Informer<K>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Send + Sync + 'static,
+    {
+        let watched = Watched::of::<K, K>(K::plural(&()), Some(namespace), selection.clone());
+        let running = self.inner.running.lock();
+        let shared = running.get(&watched)?.shared.downcast_ref::<Weak<Shared<K>>>()?.upgrade()?;
+        Some(Informer { shared }).filter(Informer::has_synced)
     }
 
     /// The metadata of all objects of a resource that is known only at run time.
     pub fn metadata(&self, resource: &ApiResource) -> Informer<PartialObjectMeta<DynamicObject>> {
         let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(self.inner.client.clone(), resource);
-        let name = format!("{}/{}", resource.api_version, resource.plural);
-        self.start(name, api, Selection::default(), |object| object)
+        let watched = Watched::dynamic::<PartialObjectMeta<DynamicObject>>(resource, Selection::default());
+        self.start(watched, api, |object| object)
     }
 
     /// Of the metadata of all objects of such a resource, only what `project` takes from each.
@@ -127,7 +182,7 @@ impl Informers {
     /// Whole objects of a resource that is known only at run time.
     pub fn dynamic(&self, resource: &ApiResource, selection: Selection) -> Informer<DynamicObject> {
         let api = Api::<DynamicObject>::all_with(self.inner.client.clone(), resource);
-        self.start(format!("{}/{}", resource.api_version, resource.plural), api, selection, |object| object)
+        self.start(Watched::dynamic::<DynamicObject>(resource, selection), api, |object| object)
     }
 
     /// Ends all watches and waits for them.
@@ -137,23 +192,22 @@ impl Informers {
         self.inner.tasks.wait().await;
     }
 
-    fn start<K, P>(&self, resource: String, api: Api<K>, selection: Selection, project: fn(K) -> P) -> Informer<P>
+    fn start<K, P>(&self, watched: Watched, api: Api<K>, project: fn(K) -> P) -> Informer<P>
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
         P: Send + Sync + 'static,
     {
-        let config = selection.config();
-        let watched =
-            Watched { kind: TypeId::of::<K>(), value: TypeId::of::<P>(), resource: resource.clone(), selection };
+        let (config, resource) = (watched.selection.config(), watched.resource.clone());
         let mut running = self.inner.running.lock();
-        let known = running.get(&watched).and_then(|any| any.downcast_ref::<Weak<Shared<P>>>());
+        let known = running.get(&watched).and_then(|known| known.shared.downcast_ref::<Weak<Shared<P>>>());
         if let Some(shared) = known.and_then(Weak::upgrade) {
             return Informer { shared };
         }
         let store = Arc::new(Store::new());
         let stop = self.inner.stop.child_token();
         let shared = Arc::new(Shared { store: Arc::clone(&store), _stop: stop.clone().drop_guard() });
-        running.insert(watched, Box::new(Arc::downgrade(&shared)));
+        running.retain(|_, known| (known.is_used)(&*known.shared));
+        running.insert(watched, Running::of(&shared));
         drop(running);
         self.inner.tasks.spawn(async move {
             let events = watcher(api, config);

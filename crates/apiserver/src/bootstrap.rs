@@ -1,0 +1,115 @@
+//! The objects that every cluster has from its first start.
+
+mod rbac;
+
+use std::sync::Arc;
+
+use api::ApiError;
+use serde_json::{Value, json};
+
+use crate::server::Server;
+
+/// Makes what is missing.
+pub(crate) async fn run(server: &Arc<Server>) -> Result<(), ApiError> {
+    for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+        ensure(server, "", "namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
+            .await?;
+    }
+    for (name, value, description) in [
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+    ] {
+        let class = json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+            "value": value, "description": description, "preemptionPolicy": "PreemptLowerPriority",
+        });
+        ensure(server, "scheduling.k8s.io", "priorityclasses", class).await?;
+    }
+    let cidr = server.config.service_cidr.to_string();
+    let range = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": [cidr]},
+    });
+    ensure(server, "networking.k8s.io", "servicecidrs", range).await?;
+    rbac::run(server).await?;
+    extension_authentication(server).await?;
+    kubernetes_service(server).await
+}
+
+/// Creates an object unless one of its name is there.
+pub(crate) async fn ensure(server: &Arc<Server>, group: &str, plural: &str, object: Value) -> Result<(), ApiError> {
+    let context = server.own(group, plural, api::meta::namespace(&object))?;
+    if context.current(api::meta::name(&object)).await.is_ok() {
+        return Ok(());
+    }
+    match context.create(object).await {
+        Err(error) if error.reason != "AlreadyExists" => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// What aggregated API servers need to trust this one.
+async fn extension_authentication(server: &Arc<Server>) -> Result<(), ApiError> {
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {"client-ca-file": server.config.client_ca},
+    });
+    ensure(server, "", "configmaps", map).await
+}
+
+/// The Service `kubernetes` and where it leads.
+async fn kubernetes_service(server: &Arc<Server>) -> Result<(), ApiError> {
+    let first = server.config.service_cidr.hosts().next().map(|ip| ip.to_string()).unwrap_or_default();
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "type": "ClusterIP", "clusterIP": first, "sessionAffinity": "None",
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": server.config.advertise_port}],
+        },
+    });
+    ensure(server, "", "services", service).await?;
+    let (address, port) = (server.config.advertise_address.to_string(), server.config.advertise_port);
+    let endpoints = json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{"addresses": [{"ip": address}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
+    });
+    replace(server, "", "endpoints", endpoints).await?;
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": if server.config.advertise_address.is_ipv4() { "IPv4" } else { "IPv6" },
+        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    });
+    replace(server, "discovery.k8s.io", "endpointslices", slice).await
+}
+
+/// Creates an object, or brings the present one to this content.
+async fn replace(server: &Arc<Server>, group: &str, plural: &str, object: Value) -> Result<(), ApiError> {
+    let context = server.own(group, plural, api::meta::namespace(&object))?;
+    let name = api::meta::name(&object).to_owned();
+    match context.update(&name, object.clone()).await {
+        Err(error) if error.reason == "NotFound" => context.create(object).await.map(|_| ()),
+        other => other.map(|_| ()),
+    }
+}

@@ -1,0 +1,184 @@
+//! The Node object: registered, kept up to date, and its lease.
+
+mod facts;
+mod lease;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Change, HandlerGuard, Informer, write};
+use cri::v1::{NetworkConfig, RuntimeConfig};
+use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeStatus, Taint};
+use kube::Api;
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::context::Context;
+pub(crate) use facts::Facts;
+pub(crate) use lease::run as keep_lease;
+
+const WRITE: Duration = Duration::from_secs(10);
+
+pub(crate) struct NodeKeeper {
+    context: Arc<Context>,
+    facts: Facts,
+    changed: Arc<Notify>,
+}
+
+impl NodeKeeper {
+    pub(crate) fn new(context: Arc<Context>, facts: Facts) -> Self {
+        Self { context, facts, changed: Arc::new(Notify::new()) }
+    }
+
+    /// Hands the node's address range to the engine as soon as it has one.
+    pub(crate) fn follow(&self, informer: &Informer<Node>) -> (HandlerGuard<Node>, impl Future<Output = ()> + use<>) {
+        let (sender, mut ranges) = tokio::sync::watch::channel(None::<String>);
+        let guard = informer.on_change(move |change| {
+            if let Change::Applied { new, .. } = change {
+                let range = pod_range(new);
+                sender.send_if_modified(|known| {
+                    let differs = range.is_some() && *known != range;
+                    if differs {
+                        known.clone_from(&range);
+                    }
+                    differs
+                });
+            }
+        });
+        let (context, changed) = (Arc::clone(&self.context), Arc::clone(&self.changed));
+        let hand_over = async move {
+            while ranges.changed().await.is_ok() {
+                let Some(pod_cidr) = ranges.borrow_and_update().clone() else { continue };
+                let config = RuntimeConfig { network_config: Some(NetworkConfig { pod_cidr: pod_cidr.clone() }) };
+                while let Err(error) = context.engine.update_runtime_config(config.clone()).await {
+                    tracing::warn!(%error, pod_cidr, "engine does not take the pod address range");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                changed.notify_one();
+            }
+        };
+        (guard, hand_over)
+    }
+
+    /// Registers the node and keeps its status until cancelled by dropping.
+    pub(crate) async fn run(self) {
+        let mut told = self.register().await;
+        let mut told_at = Instant::now();
+        let every = self.context.config.node_status_update_frequency;
+        let at_least = self.context.config.node_status_report_frequency;
+        let mut failures = 0_u32;
+        let mut first = true;
+        loop {
+            let status = status::status(&self.context, &self.facts, &told).await;
+            let due = first || told_at.elapsed() >= at_least || status::differs(&told, &status);
+            if due {
+                match self.tell(&told, &status).await {
+                    Ok(()) => {
+                        (told, told_at, failures, first) = (status, Instant::now(), 0, false);
+                    }
+                    Err(error) => {
+                        failures = failures.saturating_add(1);
+                        tracing::warn!(error, failures, "node status not written");
+                        if failures > 2 {
+                            // The Node may be gone.
+                            told = self.register().await;
+                        }
+                    }
+                }
+            }
+            let pause = if first || failures > 0 { Duration::from_millis(200) * failures.clamp(1, 25) } else { every };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    /// Creates the Node, or takes over the one that is there. Tries until it is done.
+    async fn register(&self) -> NodeStatus {
+        let api: Api<Node> = Api::all(self.context.client.clone());
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match tokio::time::timeout(WRITE, self.register_once(&api)).await {
+                Ok(Ok(node)) => return node.status.unwrap_or_default(),
+                Ok(Err(error)) => tracing::debug!(%error, "node not registered"),
+                Err(_) => tracing::warn!("node not registered in time"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(7));
+        }
+    }
+
+    async fn register_once(&self, api: &Api<Node>) -> kube::Result<Node> {
+        let config = &self.context.config;
+        let labels: std::collections::BTreeMap<String, String> =
+            self.facts.labels(&config.node_name).into_iter().chain(config.node_labels.clone()).collect();
+        let annotations = [("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned())];
+        let taints = config.register_with_taints.iter().map(|(key, value, effect)| Taint {
+            key: key.clone(),
+            value: Some(value.clone()).filter(|value| !value.is_empty()),
+            effect: effect.clone(),
+            time_added: None,
+        });
+        let node = Node {
+            metadata: ObjectMeta {
+                name: Some(config.node_name.clone()),
+                labels: Some(labels.clone()),
+                annotations: Some(annotations.into()),
+                ..Default::default()
+            },
+            spec: Some(NodeSpec {
+                taints: Some(taints.collect::<Vec<_>>()).filter(|taints| !taints.is_empty()),
+                ..Default::default()
+            }),
+            status: Some(status::status(&self.context, &self.facts, &NodeStatus::default()).await),
+        };
+        match api.create(&PostParams::default(), &node).await {
+            Err(error) if write::is_already_exists(&error) => {
+                let labels = json!({"metadata": {"labels": labels}});
+                api.patch(&config.node_name, &PatchParams::default(), &Patch::Merge(&labels)).await
+            }
+            other => other,
+        }
+    }
+
+    async fn tell(&self, told: &NodeStatus, status: &NodeStatus) -> Result<(), String> {
+        let api: Api<Node> = Api::all(self.context.client.clone());
+        let Some(patch) = patch(told, status) else { return Ok(()) };
+        let (params, patch) = (PatchParams::default(), Patch::Strategic(&patch));
+        let written = tokio::time::timeout(WRITE, api.patch_status(&self.context.config.node_name, &params, &patch));
+        match written.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("timed out".to_owned()),
+        }
+    }
+}
+
+fn pod_range(node: &Node) -> Option<String> {
+    let spec = node.spec.as_ref()?;
+    let all = spec.pod_cidrs.as_ref().filter(|all| !all.is_empty()).map(|all| all.join(","));
+    all.or_else(|| spec.pod_cidr.clone()).filter(|range| !range.is_empty())
+}
+
+/// Fields that differ; conditions are merged by type, addresses are always all of them.
+fn patch(told: &NodeStatus, status: &NodeStatus) -> Option<Value> {
+    let (Ok(Value::Object(told)), Ok(Value::Object(new))) = (serde_json::to_value(told), serde_json::to_value(status))
+    else {
+        return None;
+    };
+    let mut changed = serde_json::Map::new();
+    for (key, value) in new.into_iter().filter(|(key, value)| told.get(key) != Some(value)) {
+        let value = match (key.as_str(), value) {
+            ("addresses", Value::Array(list)) => {
+                Value::Array(std::iter::once(json!({"$patch": "replace"})).chain(list).collect())
+            }
+            (_, value) => value,
+        };
+        changed.insert(key, value);
+    }
+    (!changed.is_empty()).then(|| json!({"status": changed}))
+}

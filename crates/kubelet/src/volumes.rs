@@ -1,0 +1,191 @@
+//! The volumes of pods: made before containers start, kept up to date, taken down when the pod has ended.
+
+mod atomic;
+mod directory;
+mod mount;
+mod payload;
+mod plugin;
+pub(crate) mod subpath;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, Volume};
+use parking_lot::Mutex;
+
+use crate::config::Config;
+use crate::container::{Addresses, Allocatable};
+use crate::objects::{Held, ObjectError, Objects, Token};
+use crate::spec;
+use payload::Payload;
+use plugin::Kind;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VolumeError {
+    #[error("MountVolume.SetUp failed for volume {volume:?} : {message}")]
+    SetUp { volume: String, message: String },
+    #[error("unable to clean up {path}: {source}")]
+    CleanUp { path: PathBuf, source: std::io::Error },
+}
+
+/// Tokens of one pod, by volume path, so that a refresh does not ask for new ones.
+pub(crate) type Tokens = Mutex<HashMap<(Option<String>, i64), Token>>;
+
+/// What a pod's volumes hold on to while it lives.
+#[derive(Default)]
+pub(crate) struct Kept {
+    tokens: Tokens,
+    watches: Mutex<Vec<Held>>,
+    /// Where volumes are that are not in the pod's own folder, by volume name.
+    elsewhere: Mutex<HashMap<String, PathBuf>>,
+}
+
+pub(crate) struct Volumes {
+    config: Arc<Config>,
+    objects: Arc<Objects>,
+}
+
+impl Volumes {
+    pub(crate) fn new(config: Arc<Config>, objects: Arc<Objects>) -> Self {
+        Self { config, objects }
+    }
+
+    /// Makes all volumes of a pod, or brings them up to date. Answers when a token is to be replaced.
+    pub(crate) async fn set_up(
+        &self,
+        pod: &Arc<Pod>,
+        kept: &Kept,
+        addresses: &Addresses,
+        node: &Allocatable,
+    ) -> Result<Option<Timestamp>, VolumeError> {
+        let list = spec::pod_spec(pod).volumes.as_deref().unwrap_or_default();
+        let each = list.iter().map(|volume| self.one(pod, volume, kept, addresses, node));
+        futures::future::try_join_all(each).await?;
+        Ok(kept.tokens.lock().values().map(|token| token.renew_at).min())
+    }
+
+    async fn one(
+        &self,
+        pod: &Arc<Pod>,
+        volume: &Volume,
+        kept: &Kept,
+        addresses: &Addresses,
+        node: &Allocatable,
+    ) -> Result<(), VolumeError> {
+        let failed = |message: String| VolumeError::SetUp { volume: volume.name.clone(), message };
+        let kind = plugin::kind(volume).map_err(failed)?;
+        let path = self.path(pod, volume);
+        let group = fs_group(pod);
+        match kind {
+            Kind::EmptyDir => {
+                let source = volume.empty_dir.clone().unwrap_or_default();
+                blocking(move || directory::empty_dir(&path, &source, group)).await.map_err(failed)
+            }
+            Kind::HostPath(path, check) => {
+                kept.elsewhere.lock().insert(volume.name.clone(), path.clone());
+                blocking(move || directory::host_path(&path, check.as_deref().unwrap_or_default()))
+                    .await
+                    .map_err(failed)
+            }
+            Kind::Claim(claim) => self.claim(pod, volume, &claim, kept).await.map_err(failed),
+            Kind::Image => Ok(()),
+            Kind::Payload(sources, in_memory) => {
+                let context = payload::Context { objects: &self.objects, pod, tokens: &kept.tokens, addresses, node };
+                let payload: Payload = context.collect(&sources).await.map_err(failed)?;
+                let in_memory = in_memory && self.config.memory_backed_secrets;
+                blocking(move || {
+                    directory::payload_dir(&path, in_memory)?;
+                    atomic::write(&path, &payload, group).map_err(|error| error.to_string())
+                })
+                .await
+                .map_err(failed)
+            }
+        }
+    }
+
+    async fn claim(&self, pod: &Pod, volume: &Volume, claim: &str, kept: &Kept) -> Result<(), String> {
+        let found = self.objects.claimed(spec::namespace(pod), claim).await.map_err(|error| error.message())?;
+        let found = found.ok_or_else(|| format!("persistentvolumeclaim {claim:?} is not bound"))?;
+        let source = found.spec.unwrap_or_default();
+        let (path, check) = match (source.host_path, source.local) {
+            (Some(host), _) => (host.path, host.type_.unwrap_or_else(|| "DirectoryOrCreate".to_owned())),
+            (None, Some(local)) => (local.path, "Directory".to_owned()),
+            _ => return Err("persistent volumes of this kind are not supported yet".to_owned()),
+        };
+        let path = PathBuf::from(path);
+        kept.elsewhere.lock().insert(volume.name.clone(), path.clone());
+        blocking(move || directory::host_path(&path, &check)).await
+    }
+
+    /// Calls back when an object changes that the pod's volumes are made of; as long as `kept` is kept.
+    pub(crate) fn watch(&self, pod: &Pod, kept: &Kept, changed: &Arc<dyn Fn() + Send + Sync>) {
+        let (mut config_maps, mut secrets) = (HashSet::new(), HashSet::new());
+        for volume in spec::pod_spec(pod).volumes.iter().flatten() {
+            if let Ok(Kind::Payload(sources, _)) = plugin::kind(volume) {
+                for source in sources {
+                    config_maps.extend(source.config_map.map(|source| source.name));
+                    secrets.extend(source.secret.map(|source| source.name));
+                }
+            }
+        }
+        let namespace = spec::namespace(pod);
+        let config_maps =
+            config_maps.iter().map(|name| self.objects.watch_config_map(namespace, name, Arc::clone(changed)));
+        let secrets = secrets.iter().map(|name| self.objects.watch_secret(namespace, name, Arc::clone(changed)));
+        *kept.watches.lock() = config_maps.chain(secrets).collect();
+    }
+
+    /// Where a volume is on the node; none for one that is not in the pod.
+    pub(crate) fn find(&self, pod: &Pod, kept: &Kept, name: &str) -> Option<PathBuf> {
+        let volume = spec::pod_spec(pod).volumes.iter().flatten().find(|volume| volume.name == name)?;
+        Some(kept.elsewhere.lock().get(name).cloned().unwrap_or_else(|| self.path(pod, volume)))
+    }
+
+    fn path(&self, pod: &Pod, volume: &Volume) -> PathBuf {
+        let folder = plugin::folder(volume);
+        self.config.pod_dir(spec::uid(pod)).join("volumes").join(folder).join(&volume.name)
+    }
+
+    /// Unmounts everything in a pod's folder and removes it.
+    pub(crate) async fn tear_down(&self, uid: &str) -> Result<(), VolumeError> {
+        let path = self.config.pod_dir(uid);
+        let cleaned = path.clone();
+        let done = tokio::task::spawn_blocking(move || remove(&cleaned)).await;
+        let done = done.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        done.map_err(|source| VolumeError::CleanUp { path, source })
+    }
+}
+
+impl From<ObjectError> for String {
+    fn from(error: ObjectError) -> Self {
+        error.message()
+    }
+}
+
+fn fs_group(pod: &Pod) -> Option<u32> {
+    let group = spec::pod_spec(pod).security_context.as_ref()?.fs_group?;
+    u32::try_from(group).ok()
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    mount::unmount_below(path)?;
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+async fn blocking<F>(work: F) -> Result<(), String>
+where
+    F: FnOnce() -> Result<(), String> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+/// Folders of pods that have something on the disk.
+pub(crate) fn left_over(config: &Config) -> Vec<String> {
+    let entries = std::fs::read_dir(config.root_dir.join("pods")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}

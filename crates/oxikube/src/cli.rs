@@ -1,0 +1,136 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands;
+use crate::problem::{During, Problem};
+
+/// Kubernetes in one binary.
+#[derive(Debug, Parser)]
+#[command(
+    name = "oxikube",
+    version,
+    about = "Kubernetes in one binary",
+    after_help = "Example:\n  oxikube up -f examples/nginx.yaml\n  export KUBECONFIG=/var/lib/oxikube/admin.kubeconfig\n  kubectl get pods"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a cluster in the background, wait until it is ready, and apply manifests
+    #[command(after_help = "Example:\n  oxikube up -f examples/nginx.yaml --timeout 60s")]
+    Up(commands::up::UpArgs),
+    /// Stop the cluster and its containers
+    #[command(after_help = "Example:\n  oxikube down --purge")]
+    Down(commands::down::DownArgs),
+    /// Show what runs and how it is
+    #[command(after_help = "Example:\n  oxikube status -o json")]
+    Status(commands::status::StatusArgs),
+    /// Run the cluster in the foreground
+    #[command(after_help = "Example:\n  oxikube server --data-dir /var/lib/oxikube")]
+    Server(ServerArgs),
+    /// Import, pull, list and remove images
+    #[command(after_help = "Example:\n  oxikube image import nginx.tar\n  oxikube image list")]
+    Image(commands::image::ImageArgs),
+    /// Print the administrator's kubeconfig
+    #[command(after_help = "Example:\n  oxikube kubeconfig > ~/.kube/config")]
+    Kubeconfig(DataDir),
+}
+
+/// Which instance is meant.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DataDir {
+    /// Where everything is kept
+    #[arg(long, env = "OXIKUBE_DATA_DIR", default_value = "/var/lib/oxikube", value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// Settings of the all-in-one server.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+    /// Port of the API
+    #[arg(long, default_value_t = 6443, value_name = "PORT")]
+    pub(crate) api_port: u16,
+    /// Name of the instance, which its bridge, cgroups and nftables table carry
+    #[arg(long, default_value = "oxikube")]
+    pub(crate) name: String,
+    /// Name of the node [default: the host's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname_override: Option<String>,
+    /// Address range of pods
+    #[arg(long, default_value = "10.244.0.0/16", value_name = "CIDR")]
+    pub(crate) cluster_cidr: ipnet::IpNet,
+    /// Address range of services
+    #[arg(long, default_value = "10.96.0.0/16", value_name = "CIDR")]
+    pub(crate) service_cluster_ip_range: ipnet::IpNet,
+    /// Address of the cluster's DNS
+    #[arg(long, default_value = "10.96.0.10", value_name = "IP")]
+    pub(crate) cluster_dns: std::net::IpAddr,
+    /// Port of the kubelet
+    #[arg(long, default_value_t = 10250, value_name = "PORT")]
+    pub(crate) kubelet_port: u16,
+    /// Write logs as JSON lines
+    #[arg(long, default_value = "text", value_parser = ["text", "json"])]
+    pub(crate) logging_format: String,
+    /// How much to log: 0 is quiet, 4 shows requests
+    #[arg(short = 'v', long = "v", default_value_t = 1, value_name = "LEVEL")]
+    pub(crate) verbosity: u8,
+}
+
+/// Reads a duration such as `120s`, `2m` or `500ms`; a plain number means seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| format!("'{text}' is no duration; try 120s"))?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" | "" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        "h" => Ok(Duration::from_secs(number.saturating_mul(3600))),
+        _ => Err(format!("'{text}' is no duration; try 120s")),
+    }
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn run() -> Result<(), Problem> {
+    match Cli::parse().command {
+        Command::Up(args) => runtime()?.block_on(commands::up::run(args)),
+        Command::Down(args) => runtime()?.block_on(commands::down::run(&args)),
+        Command::Image(args) => runtime()?.block_on(commands::image::run(args)),
+        Command::Status(args) => runtime()?.block_on(commands::status::run(&args)),
+        Command::Server(args) => commands::server::run(args),
+        Command::Kubeconfig(data) => commands::kubeconfig::run(&data),
+    }
+}
+
+/// The runtime of a short command.
+fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().during("cannot start")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("120s"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert!(duration("soon").is_err() && duration("").is_err());
+    }
+}

@@ -1,0 +1,8 @@
+//! The commands, a file each.
+
+pub(crate) mod down;
+pub(crate) mod image;
+pub(crate) mod kubeconfig;
+pub(crate) mod server;
+pub(crate) mod status;
+pub(crate) mod up;

@@ -1,0 +1,77 @@
+//! `oxikube down`
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::cli::DataDir;
+use crate::compose;
+use crate::instance::{Instance, State};
+use crate::problem::{During, Problem, file};
+
+/// Arguments of `down`.
+#[derive(Debug, Args)]
+pub(crate) struct DownArgs {
+    #[command(flatten)]
+    data: DataDir,
+    /// Remove the data, too
+    #[arg(long)]
+    purge: bool,
+    /// Name of the instance
+    #[arg(long, default_value = "oxikube")]
+    name: String,
+}
+
+/// A server that does not end by itself in this time is killed.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+pub(crate) async fn run(args: &DownArgs) -> Result<(), Problem> {
+    let instance = Instance::new(&args.data.data_dir);
+    if !instance.root().exists() {
+        println!("nothing to stop: {} is not there", instance.root().display());
+        return Ok(());
+    }
+    let name = match instance.state()? {
+        State::Up(running) => {
+            stop(running.pid)?;
+            println!("server stopped");
+            running.name
+        }
+        State::Crashed(running) => running.name,
+        State::Stopped => args.name.clone(),
+    };
+    let ownership = instance.own()?;
+    compose::teardown(&instance, &name).await?;
+    ownership.release()?;
+    println!("containers and network removed");
+    if args.purge {
+        let root = instance.root();
+        std::fs::remove_dir_all(root).map_err(|e| file(root, &e))?;
+        println!("data removed");
+    }
+    Ok(())
+}
+
+fn stop(pid: i32) -> Result<(), Problem> {
+    let pid = Pid::from_raw(pid);
+    let started = Instant::now();
+    match kill(pid, Signal::SIGTERM) {
+        Err(Errno::ESRCH) => return Ok(()),
+        result => result.during(format!("cannot stop process {pid}"))?,
+    }
+    let mut killed = false;
+    while kill(pid, None).is_ok() {
+        if started.elapsed() > PATIENCE && !killed {
+            kill(pid, Signal::SIGKILL).during(format!("cannot kill process {pid}"))?;
+            killed = true;
+        }
+        if started.elapsed() > PATIENCE * 2 {
+            return Err(Problem::new(format!("process {pid} does not end")));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}

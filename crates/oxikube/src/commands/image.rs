@@ -1,0 +1,106 @@
+//! `oxikube image`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::DataDir;
+use crate::compose::Node;
+use crate::images::{self, ImageLine, Request};
+use crate::instance::{Instance, State};
+use crate::problem::Problem;
+
+/// Arguments of `image`.
+#[derive(Debug, Args)]
+pub(crate) struct ImageArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Take in images from docker or OCI archives
+    #[command(after_help = "Example:\n  oxikube image import nginx.tar")]
+    Import {
+        #[command(flatten)]
+        data: DataDir,
+        /// Archives
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Show the images of this node
+    #[command(after_help = "Example:\n  oxikube image list -o json")]
+    List {
+        #[command(flatten)]
+        data: DataDir,
+        /// Output: text or json
+        #[arg(short = 'o', long, default_value = "text", value_parser = ["text", "json"])]
+        output: String,
+    },
+    /// Fetch an image from its registry
+    #[command(after_help = "Example:\n  oxikube image pull docker.io/library/nginx:1.29")]
+    Pull {
+        #[command(flatten)]
+        data: DataDir,
+        /// Name of the image
+        reference: String,
+    },
+    /// Remove an image
+    #[command(after_help = "Example:\n  oxikube image remove nginx:latest")]
+    Remove {
+        #[command(flatten)]
+        data: DataDir,
+        /// Name or id of the image
+        reference: String,
+    },
+}
+
+pub(crate) async fn run(args: ImageArgs) -> Result<(), Problem> {
+    match args.action {
+        Action::Import { data, files } => {
+            for file in files {
+                let path = std::path::absolute(&file).unwrap_or(file);
+                for image in ask(&data, Request::Import(path)).await? {
+                    println!("imported {}", image.names.first().unwrap_or(&image.id));
+                }
+            }
+            Ok(())
+        }
+        Action::List { data, output } => {
+            let images = ask(&data, Request::List).await?;
+            if output == "json" {
+                println!("{}", serde_json::to_string_pretty(&images).unwrap_or_default());
+            } else {
+                images.iter().for_each(print);
+            }
+            Ok(())
+        }
+        Action::Pull { data, reference } => {
+            ask(&data, Request::Pull(reference)).await?.iter().for_each(print);
+            Ok(())
+        }
+        Action::Remove { data, reference } => {
+            ask(&data, Request::Remove(reference.clone())).await?;
+            println!("removed {reference}");
+            Ok(())
+        }
+    }
+}
+
+fn print(image: &ImageLine) {
+    let id: String = image.id.trim_start_matches("sha256:").chars().take(12).collect();
+    println!("{id}  {:>7.1} MiB  {}", image.size as f64 / f64::from(1 << 20), image.names.join(" "));
+}
+
+/// Asks the running server, or, without one, works on the store itself.
+async fn ask(data: &DataDir, request: Request) -> Result<Vec<ImageLine>, Problem> {
+    let instance = Instance::new(&data.data_dir);
+    if let State::Up(_) = instance.state()? {
+        return images::ask(&instance.path("run/images.sock"), &request).await;
+    }
+    let _own = instance.own()?;
+    let node = Node::open(&instance, "oxikube", ipnet::IpNet::V4(ipnet::Ipv4Net::default())).await?;
+    let reply = images::carry_out(&node.engine, request).await;
+    node.engine.close().await;
+    reply.map_err(Problem::new)
+}

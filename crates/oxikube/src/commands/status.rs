@@ -1,0 +1,115 @@
+//! `oxikube status`
+
+use clap::Args;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::Api;
+use serde_json::{Value, json};
+
+use crate::cli::DataDir;
+use crate::instance::{Instance, State};
+use crate::problem::Problem;
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    data: DataDir,
+    /// Output: text or json
+    #[arg(short = 'o', long, default_value = "text", value_parser = ["text", "json"])]
+    output: String,
+}
+
+pub(crate) async fn run(args: &StatusArgs) -> Result<(), Problem> {
+    let instance = Instance::new(&args.data.data_dir);
+    let report = report(&instance).await?;
+    if args.output == "json" {
+        println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+    } else {
+        print_text(&report);
+    }
+    if report.get("state").is_some_and(|s| s == "running") { Ok(()) } else { Err(not_running(&report)) }
+}
+
+fn not_running(report: &Value) -> Problem {
+    match report.get("state").and_then(Value::as_str) {
+        Some("crashed") => {
+            Problem::new("the server ended without being stopped; 'oxikube up' brings it back, and DIR/logs says why")
+        }
+        _ => Problem::new("the server does not run; start it with 'oxikube up'"),
+    }
+}
+
+async fn report(instance: &Instance) -> Result<Value, Problem> {
+    let root = instance.root().display().to_string();
+    let (state, running) = match instance.state()? {
+        State::Up(running) => ("running", running),
+        State::Crashed(running) => ("crashed", running),
+        State::Stopped => return Ok(json!({"state": "stopped", "dataDir": root})),
+    };
+    let mut report = json!({
+        "state": state, "dataDir": root, "name": running.name, "pid": running.pid, "apiPort": running.api_port,
+        "started": running.started, "kubeconfig": instance.kubeconfig(),
+    });
+    if state == "running" {
+        let health = health(instance).await;
+        let roles = ["apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns"];
+        let healthy = health.get("api").is_some_and(|a| a == "ok");
+        let roles: Vec<Value> =
+            roles.iter().map(|role| json!({"role": role, "pid": running.pid, "healthy": healthy})).collect();
+        api::meta::put(&mut report, "health", health);
+        api::meta::put(&mut report, "roles", roles);
+    }
+    Ok(report)
+}
+
+/// What the API says of itself, the node and its pods.
+async fn health(instance: &Instance) -> Value {
+    let Ok(client) = client::connect::from_kubeconfig(&instance.kubeconfig()).await else {
+        return json!({"api": "no kubeconfig"});
+    };
+    let ready = match ready(&client).await {
+        Ok(()) => "ok".to_owned(),
+        Err(error) => return json!({"api": error}),
+    };
+    let nodes = Api::<Node>::all(client.clone()).list(&kube::api::ListParams::default()).await;
+    let pods = Api::<Pod>::all(client).list(&kube::api::ListParams::default()).await;
+    let nodes: Vec<Value> = nodes
+        .map(|list| list.items)
+        .unwrap_or_default()
+        .iter()
+        .map(|n| json!({"name": n.metadata.name, "ready": super::up::is_ready(n)}))
+        .collect();
+    let running = |p: &&Pod| p.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
+    let pods = pods.map(|list| list.items).unwrap_or_default();
+    json!({
+        "api": ready, "nodes": nodes,
+        "pods": {"total": pods.len(), "running": pods.iter().filter(running).count()},
+    })
+}
+
+/// Whether `/readyz` says ok.
+async fn ready(client: &kube::Client) -> Result<(), String> {
+    let request = http::Request::get("/readyz").body(Vec::new()).map_err(|e| e.to_string())?;
+    client.request_text(request).await.map(|_| ()).map_err(|e| e.to_string())
+}
+
+fn print_text(report: &Value) {
+    let text = |pointer: &str| match report.pointer(pointer) {
+        Some(Value::String(s)) => s.clone(),
+        Some(other) => other.to_string(),
+        None => "-".into(),
+    };
+    println!("state       {}", text("/state"));
+    println!("data        {}", text("/dataDir"));
+    if report.get("pid").is_none() {
+        return;
+    }
+    println!("process     {}", text("/pid"));
+    println!("api         https://127.0.0.1:{} ({})", text("/apiPort"), text("/health/api"));
+    println!("kubeconfig  {}", text("/kubeconfig"));
+    for node in report.pointer("/health/nodes").and_then(Value::as_array).into_iter().flatten() {
+        let ready = if node.get("ready").is_some_and(|r| r == true) { "Ready" } else { "NotReady" };
+        println!("node        {} {ready}", api::meta::at(node, "/name"));
+    }
+    println!("pods        {} running of {}", text("/health/pods/running"), text("/health/pods/total"));
+}

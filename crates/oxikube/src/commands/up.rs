@@ -1,0 +1,186 @@
+//! `oxikube up`: starts the server in the background, waits for the node, applies manifests, waits for them.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use clap::Args;
+use futures::TryStreamExt;
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::runtime::{WatchStreamExt, watcher};
+use tokio::time::Instant;
+
+use crate::cli::{ServerArgs, duration};
+use crate::instance::{Instance, State};
+use crate::manifests;
+use crate::problem::{During, Problem, file};
+use crate::progress::Progress;
+
+/// Arguments of `up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Manifests to apply: files or folders of YAML or JSON
+    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR")]
+    files: Vec<PathBuf>,
+    /// How long to wait for everything
+    #[arg(long, default_value = "120s", value_parser = duration)]
+    timeout: Duration,
+}
+
+pub(crate) async fn run(args: UpArgs) -> Result<(), Problem> {
+    let deadline = Instant::now() + args.timeout;
+    let objects = manifests::read(&args.files)?;
+    let instance = Instance::new(&args.server.data.data_dir);
+    let mut progress = Progress::new();
+    let mut server = None;
+    let starting = async {
+        match instance.state()? {
+            State::Up(running) => progress.done(&format!("server runs already (process {})", running.pid)),
+            State::Crashed(_) | State::Stopped => {
+                progress.start("starting the server");
+                server = Some(start(&args.server, &instance).await?);
+                progress.done("server started");
+            }
+        }
+        Ok::<_, Problem>(())
+    };
+    starting.await?;
+    let wait = async {
+        let client = connect(&instance).await?;
+        progress.start("waiting for the node");
+        let node = ready_node(&client).await?;
+        progress.done(&format!("node {node} is ready"));
+        if !objects.is_empty() {
+            manifests::apply(&client, &objects, &mut progress).await?;
+            manifests::wait(&client, &objects, &mut progress).await?;
+        }
+        Ok(())
+    };
+    let waited = tokio::select! {
+        waited = tokio::time::timeout_at(deadline, wait) => waited,
+        problem = broken(server, &instance) => return Err(problem),
+    };
+    match waited {
+        Ok(result) => result?,
+        Err(_) => {
+            return Err(Problem::new(format!(
+                "not everything was ready within {} s ({}); see 'oxikube status' and {}",
+                args.timeout.as_secs(),
+                progress.current(),
+                instance.path("logs/server.log").display()
+            )));
+        }
+    }
+    println!("export KUBECONFIG={}", instance.kubeconfig().display());
+    Ok(())
+}
+
+/// A server that this command started.
+struct Started {
+    child: Child,
+    log_before: u64,
+}
+
+/// Says when a server that was just started ends; never, for one that ran before.
+async fn broken(server: Option<Started>, instance: &Instance) -> Problem {
+    let Some(mut server) = server else { return std::future::pending().await };
+    loop {
+        match server.child.try_wait() {
+            Ok(Some(status)) => return ended(&instance.path("logs/server.log"), server.log_before, status),
+            Ok(None) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => return Problem::new(format!("cannot watch the server: {error}")),
+        }
+    }
+}
+
+/// Starts `oxikube server` apart from this process and waits until its API answers.
+async fn start(args: &ServerArgs, instance: &Instance) -> Result<Started, Problem> {
+    // Folders first: the log goes into one of them.
+    drop(instance.own()?);
+    let log_path = instance.path("logs/server.log");
+    rotate(&log_path)?;
+    let log = std::fs::File::options().create(true).append(true).open(&log_path).map_err(|e| file(&log_path, &e))?;
+    let errors = log.try_clone().map_err(|e| file(&log_path, &e))?;
+    let before = std::fs::metadata(&log_path).map_or(0, |m| m.len());
+    let binary = std::env::current_exe().during("cannot find this program")?;
+    let mut command = Command::new(binary);
+    command.arg("server").args(server_arguments(args));
+    command.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
+    let mut child = command.spawn().during("cannot start the server")?;
+    loop {
+        if let Some(status) = child.try_wait().during("cannot watch the server")? {
+            return Err(ended(&log_path, before, status));
+        }
+        if matches!(instance.state()?, State::Up(_)) {
+            return Ok(Started { child, log_before: before });
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The server's own last words, if it left any.
+fn ended(log: &Path, before: u64, status: std::process::ExitStatus) -> Problem {
+    let text = std::fs::read(log).unwrap_or_default();
+    let tail = text.get(usize::try_from(before).unwrap_or(0)..).unwrap_or_default();
+    let tail = String::from_utf8_lossy(tail);
+    match tail.lines().rev().find_map(|l| l.strip_prefix("oxikube: ")) {
+        Some(sentence) => Problem::new(sentence),
+        None => Problem::new(format!("the server ended at once ({status}); see {}", log.display())),
+    }
+}
+
+/// Keeps one old log when the present one is large.
+fn rotate(log: &Path) -> Result<(), Problem> {
+    const MAX: u64 = 16 << 20;
+    if std::fs::metadata(log).is_ok_and(|m| m.len() > MAX) {
+        std::fs::rename(log, log.with_extension("log.1")).map_err(|e| file(log, &e))?;
+    }
+    Ok(())
+}
+
+fn server_arguments(args: &ServerArgs) -> Vec<String> {
+    let mut list = vec![
+        format!("--data-dir={}", args.data.data_dir.display()),
+        format!("--api-port={}", args.api_port),
+        format!("--name={}", args.name),
+        format!("--cluster-cidr={}", args.cluster_cidr),
+        format!("--service-cluster-ip-range={}", args.service_cluster_ip_range),
+        format!("--cluster-dns={}", args.cluster_dns),
+        format!("--kubelet-port={}", args.kubelet_port),
+        format!("--logging-format={}", args.logging_format),
+        format!("--v={}", args.verbosity),
+    ];
+    list.extend(args.hostname_override.as_ref().map(|n| format!("--hostname-override={n}")));
+    list
+}
+
+async fn connect(instance: &Instance) -> Result<kube::Client, Problem> {
+    let path = instance.kubeconfig();
+    client::connect::from_kubeconfig(&path).await.during(format!("cannot use {}", path.display()))
+}
+
+/// The name of the first node that is ready; waits for it by a watch.
+async fn ready_node(client: &kube::Client) -> Result<String, Problem> {
+    let nodes = watcher(Api::<Node>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .applied_objects()
+        .try_filter(|node| futures::future::ready(is_ready(node)));
+    let mut nodes = std::pin::pin!(nodes);
+    loop {
+        match nodes.try_next().await {
+            Ok(Some(node)) => return Ok(node.metadata.name.unwrap_or_default()),
+            Ok(None) => return Err(Problem::new("the watch of nodes ended")),
+            Err(error) => tracing::debug!(%error, "watching nodes"),
+        }
+    }
+}
+
+/// Whether a node's Ready condition is true.
+pub(crate) fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|s| s.conditions.as_ref());
+    conditions.is_some_and(|c| c.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+}

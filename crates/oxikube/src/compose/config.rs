@@ -1,0 +1,79 @@
+//! From the command line to the configurations of the roles.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+
+use apiserver::{Config, KeyPair};
+use cluster::pki::{Leaf, Pair, Pki};
+
+use crate::cli::ServerArgs;
+use crate::problem::{During, Problem};
+
+/// The node's name: the host's, in lower case.
+pub(crate) fn node_name(args: &ServerArgs) -> Result<String, Problem> {
+    let name = match &args.hostname_override {
+        Some(name) => name.clone(),
+        None => nix::unistd::gethostname().during("cannot read the host's name")?.to_string_lossy().to_lowercase(),
+    };
+    api::names::dns_subdomain(&name)
+        .map(|()| name.clone())
+        .during(format!("'{name}' cannot be a node's name, give another with --hostname-override"))
+}
+
+/// The address that this machine would reach others from; loopback on a machine without a network.
+pub(super) fn advertise_address() -> Result<IpAddr, Problem> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).during("cannot look up this machine's address")?;
+    // Nothing is sent: connecting a UDP socket only asks the routing table.
+    let routed = socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| socket.local_addr());
+    Ok(routed.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |a| a.ip()))
+}
+
+/// The API server's configuration.
+pub(super) fn api_server(args: &ServerArgs, pki: &Pki, node: &str, address: IpAddr) -> Result<Config, Problem> {
+    let failed = "cannot make certificates";
+    let first = args.service_cluster_ip_range.hosts().next();
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), address];
+    addresses.extend(first);
+    let serving = pki.leaf(
+        "apiserver",
+        &Leaf {
+            name: "kube-apiserver".into(),
+            dns_names: [
+                "kubernetes",
+                "kubernetes.default",
+                "kubernetes.default.svc",
+                "kubernetes.default.svc.cluster.local",
+                "localhost",
+                node,
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            addresses,
+            ..Leaf::default()
+        },
+    );
+    let kubelet_client =
+        pki.leaf("apiserver-kubelet-client", &Leaf::client("kube-apiserver-kubelet-client", &["system:masters"]));
+    let (token_key, token_public_key) = pki.service_account_keys().during(failed)?;
+    Ok(Config {
+        listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, args.api_port)),
+        advertise_address: address,
+        advertise_port: args.api_port,
+        serving: pair(serving.during(failed)?),
+        client_ca: pki.ca().to_owned(),
+        kubelet_client: pair(kubelet_client.during(failed)?),
+        kubelet_ca: pki.ca().to_owned(),
+        token_key,
+        token_public_key,
+        issuer: "https://kubernetes.default.svc.cluster.local".into(),
+        service_cidr: args.service_cluster_ip_range,
+        node_ports: 30000..=32767,
+        event_ttl_seconds: 3600,
+        max_reads: 400,
+        max_writes: 200,
+        max_connections: 10_000,
+    })
+}
+
+fn pair(pair: Pair) -> KeyPair {
+    KeyPair { certificate: pair.certificate, key: pair.key }
+}

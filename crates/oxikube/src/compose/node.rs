@@ -1,0 +1,84 @@
+//! The node's half: pod network, container engine, kubelet.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use cluster::pki::{Leaf, Pki};
+use ipnet::IpNet;
+use kubelet::{Kubelet, ServerTls};
+use podnet::PodNet;
+use runtime::native::{self, Native};
+
+use crate::cli::ServerArgs;
+use crate::instance::Instance;
+use crate::problem::{During, Problem};
+
+/// The parts of a node that hold something on the host.
+pub(crate) struct Node {
+    pub(crate) network: Arc<PodNet>,
+    pub(crate) engine: Native,
+}
+
+impl Node {
+    /// Opens network and engine, and takes up what an earlier process left running.
+    pub(crate) async fn open(instance: &Instance, name: &str, cluster_cidr: IpNet) -> Result<Self, Problem> {
+        let IpNet::V4(cluster_cidr) = cluster_cidr else {
+            return Err(Problem::new(format!(
+                "pods get IPv4 addresses for the present; {cluster_cidr} is not such a range"
+            )));
+        };
+        let network = PodNet::open(podnet::Config {
+            instance: name.to_owned(),
+            dir: instance.path("podnet"),
+            cluster_cidr,
+            mtu: None,
+        });
+        let network = Arc::new(network.during("cannot open the pod network")?);
+        let engine = Native::open(native::Config {
+            dir: instance.root().to_owned(),
+            instance: name.to_owned(),
+            program: std::env::current_exe().during("cannot find this program")?,
+            network: network.clone(),
+            registries: Vec::new(),
+        });
+        let engine = engine.await.during("cannot open the container engine")?;
+        Ok(Self { network, engine })
+    }
+
+    /// Builds the kubelet over the engine.
+    pub(crate) async fn kubelet(
+        &self,
+        args: &ServerArgs,
+        instance: &Instance,
+        pki: &Pki,
+        name: &str,
+        address: IpAddr,
+        client: kube::Client,
+    ) -> Result<Kubelet, Problem> {
+        let leaf = Leaf {
+            name: format!("system:node:{name}"),
+            groups: vec!["system:nodes".into()],
+            dns_names: vec![name.to_owned(), "localhost".into()],
+            addresses: vec![address, IpAddr::from([127, 0, 0, 1])],
+        };
+        pki.leaf("kubelet", &leaf).during("cannot make the kubelet's certificate")?;
+        let mut config = kubelet::Config::new(name, instance.path("kubelet"));
+        config.pod_logs_dir = instance.path("logs/pods");
+        config.node_ips = vec![address];
+        config.address = SocketAddr::from(([0, 0, 0, 0], args.kubelet_port));
+        config.cluster_dns = vec![args.cluster_dns];
+        config.cgroup_root = format!("/{}", args.name);
+        config.tls = Some(ServerTls {
+            cert_file: instance.path("pki/kubelet.crt"),
+            key_file: instance.path("pki/kubelet.key"),
+            client_ca_file: Some(instance.path("pki/ca.crt")),
+        });
+        Kubelet::build(config, client, Arc::new(self.engine.clone())).await.during("cannot build the kubelet")
+    }
+
+    /// Takes everything off the host.
+    pub(crate) async fn teardown(&self) -> Result<(), Problem> {
+        self.engine.purge().await.during("cannot remove the containers")?;
+        self.network.teardown().await.during("cannot remove the pod network")
+    }
+}

@@ -1,0 +1,188 @@
+//! A data directory and the server that owns it.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use crate::problem::{Problem, file};
+
+/// Format of the data directory.
+const FORMAT: u32 = 1;
+
+/// The folders and files of an instance.
+#[derive(Debug, Clone)]
+pub(crate) struct Instance {
+    root: PathBuf,
+}
+
+/// What a running server says about itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Running {
+    pub(crate) pid: i32,
+    pub(crate) name: String,
+    pub(crate) api_port: u16,
+    pub(crate) node: String,
+    /// Seconds since the epoch.
+    pub(crate) started: i64,
+}
+
+/// State of an instance's server.
+pub(crate) enum State {
+    /// Runs.
+    Up(Running),
+    /// Ended without saying so.
+    Crashed(Running),
+    /// Was stopped, or never ran.
+    Stopped,
+}
+
+/// The right to be this instance's server; given back when the process ends, however it ends.
+pub(crate) struct Ownership {
+    _lock: Flock<File>,
+    record: PathBuf,
+}
+
+impl Instance {
+    pub(crate) fn new(root: &Path) -> Self {
+        Self { root: std::path::absolute(root).unwrap_or_else(|_| root.to_owned()) }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.path("admin.kubeconfig")
+    }
+
+    /// Makes the folders and takes the lock.
+    pub(crate) fn own(&self) -> Result<Ownership, Problem> {
+        for (folder, mode) in
+            [("", 0o755), ("run", 0o700), ("pki", 0o700), ("store", 0o700), ("logs", 0o750), ("kubelet", 0o750)]
+        {
+            let path = if folder.is_empty() { self.root.clone() } else { self.path(folder) };
+            fs::DirBuilder::new().recursive(true).mode(mode).create(&path).map_err(|e| file(&path, &e))?;
+        }
+        let lock = self.lock()?.ok_or_else(|| {
+            Problem::new(format!(
+                "another server already runs on {}; see 'oxikube status' or choose another --data-dir",
+                self.root.display()
+            ))
+        })?;
+        self.check_format()?;
+        Ok(Ownership { _lock: lock, record: self.path("run/server.json") })
+    }
+
+    /// The lock; none when somebody else holds it.
+    fn lock(&self) -> Result<Option<Flock<File>>, Problem> {
+        let path = self.path("lock");
+        let opened = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let handle = opened.map_err(|e| file(&path, &e))?;
+        match Flock::lock(handle, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(lock)),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, error)) => Err(file(&path, &error.into())),
+        }
+    }
+
+    fn check_format(&self) -> Result<(), Problem> {
+        let path = self.path("VERSION");
+        match fs::read_to_string(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                fs::write(&path, format!("{FORMAT}\n")).map_err(|e| file(&path, &e))
+            }
+            Err(e) => Err(file(&path, &e)),
+            Ok(text) => match text.trim().parse::<u32>() {
+                Ok(format) if format <= FORMAT => Ok(()),
+                Ok(format) => Err(Problem::new(format!(
+                    "{} was written by a newer version (format {format}, this one knows {FORMAT}); use that version",
+                    self.root.display()
+                ))),
+                Err(_) => Err(Problem::new(format!(
+                    "{} does not hold a number; is this an oxikube data directory?",
+                    path.display()
+                ))),
+            },
+        }
+    }
+
+    /// Whether the server runs, was stopped, or crashed.
+    pub(crate) fn state(&self) -> Result<State, Problem> {
+        let path = self.path("run/server.json");
+        let mut text = String::new();
+        match File::open(&path).and_then(|mut f| f.read_to_string(&mut text)) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(State::Stopped),
+            Err(e) => return Err(file(&path, &e)),
+            Ok(_) => {}
+        }
+        let running: Running = serde_json::from_str(&text)
+            .map_err(|e| Problem::new(format!("{} cannot be read: {e}; remove it", path.display())))?;
+        Ok(if self.lock()?.is_some() { State::Crashed(running) } else { State::Up(running) })
+    }
+}
+
+impl Ownership {
+    /// Writes down that the server runs.
+    pub(crate) fn record(&self, running: &Running) -> Result<(), Problem> {
+        let text = serde_json::to_string_pretty(running).unwrap_or_default();
+        let temporary = self.record.with_extension("tmp");
+        let written = File::create(&temporary)
+            .and_then(|mut f| f.write_all(text.as_bytes()))
+            .and_then(|()| fs::rename(&temporary, &self.record));
+        written.map_err(|e| file(&self.record, &e))
+    }
+
+    /// Writes down that it was stopped on purpose.
+    pub(crate) fn release(self) -> Result<(), Problem> {
+        match fs::remove_file(&self.record) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(file(&self.record, &e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running() -> Running {
+        Running { pid: 1, name: "t".into(), api_port: 1, node: "n".into(), started: 0 }
+    }
+
+    fn folder() -> PathBuf {
+        std::env::temp_dir().join(format!("oxikube-instance-{}-{:?}", std::process::id(), std::thread::current().id()))
+    }
+
+    #[test]
+    fn a_crash_is_told_from_a_stop() {
+        let root = folder();
+        let instance = Instance::new(&root);
+        let own = instance.own().unwrap();
+        own.record(&running()).unwrap();
+        assert!(matches!(instance.state(), Ok(State::Up(_))));
+        assert!(instance.own().is_err(), "one server a directory");
+        drop(own);
+        assert!(matches!(instance.state(), Ok(State::Crashed(_))));
+        instance.own().unwrap().release().unwrap();
+        assert!(matches!(instance.state(), Ok(State::Stopped)));
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn data_of_a_newer_version_is_refused() {
+        let root = folder().join("newer");
+        let instance = Instance::new(&root);
+        drop(instance.own().unwrap());
+        fs::write(root.join("VERSION"), "99\n").unwrap();
+        assert!(instance.own().err().unwrap().0.contains("newer version"));
+        fs::remove_dir_all(root).unwrap();
+    }
+}
