@@ -175,8 +175,11 @@ impl Informers {
         project: fn(PartialObjectMeta<DynamicObject>) -> P,
     ) -> Informer<P> {
         let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(self.inner.client.clone(), resource);
-        let name = format!("{}/{}", resource.api_version, resource.plural);
-        self.start(name, api, Selection::default(), project)
+        let watched = Watched {
+            value: TypeId::of::<P>(),
+            ..Watched::dynamic::<PartialObjectMeta<DynamicObject>>(resource, Selection::default())
+        };
+        self.start(watched, api, project)
     }
 
     /// Whole objects of a resource that is known only at run time.

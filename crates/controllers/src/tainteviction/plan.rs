@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 
 /// The taints of a node that drive pods away.
 pub(super) fn executing(node: &Node) -> Vec<Taint> {
@@ -16,7 +16,7 @@ pub(super) fn due(pod: &Pod, taints: &[Taint], since: Timestamp) -> Option<Times
     let tolerations: Vec<_> = pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten()).collect();
     let ends = taints.iter().filter_map(|taint| {
         let since = taint.time_added.as_ref().map_or(since, |time| time.0);
-        let matching = || tolerations.iter().filter(|toleration| tolerates(toleration, taint));
+        let matching = || tolerations.iter().filter(|toleration| client::tolerates(toleration, taint));
         if matching().count() == 0 {
             return Some(since);
         }
@@ -30,19 +30,6 @@ pub(super) fn due(pod: &Pod, taints: &[Taint], since: Timestamp) -> Option<Times
 /// The time between, rounded up a little.
 pub(super) fn until(at: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(now)).unwrap_or_default() + Duration::from_millis(5)
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref() {
-        Some("Exists") => true,
-        None | Some("" | "Equal") => !key.is_empty() && text(&toleration.value) == text(&taint.value),
-        Some(_) => false,
-    }
 }
 
 #[cfg(test)]
