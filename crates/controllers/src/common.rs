@@ -1,5 +1,6 @@
 //! What several controllers need.
 
+pub(crate) mod discovery;
 pub(crate) mod expectations;
 pub(crate) mod owner;
 pub(crate) mod pods;

@@ -7,10 +7,15 @@ mod common;
 mod context;
 mod deployment;
 mod endpointslice;
+mod garbagecollector;
+mod namespace;
 mod nodeipam;
+mod nodelifecycle;
+mod podgc;
 mod replicaset;
 mod rootca;
 mod serviceaccount;
+mod tainteviction;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -63,6 +68,11 @@ fn all(context: &Context, shutdown: &CancellationToken) -> Vec<(&'static str, Ru
         ("replicaset", Box::pin(replicaset::run(context(), stop()))),
         ("deployment", Box::pin(deployment::run(context(), stop()))),
         ("endpointslice", Box::pin(endpointslice::run(context(), stop()))),
+        ("node-lifecycle", Box::pin(nodelifecycle::run(context(), stop()))),
+        ("taint-eviction", Box::pin(tainteviction::run(context(), stop()))),
+        ("pod-garbage-collector", Box::pin(podgc::run(context(), stop()))),
+        ("namespace", Box::pin(namespace::run(context(), stop()))),
+        ("garbage-collector", Box::pin(garbagecollector::run(context(), stop()))),
         ("endpoints", Box::pin(endpointslice::run_endpoints(context(), stop()))),
     ]
 }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use api::selector::{LabelSelector, Requirement};
-use client::ObjectKey;
+use client::{NodeTerm, ObjectKey};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ObjectReference, Pod, PodAffinityTerm, PodCondition,
-    PodSpec, Toleration,
+    NodeSelector, ObjectReference, Pod, PodAffinityTerm, PodCondition, PodSpec, Toleration,
 };
 
 use crate::resources::{self, Resources};
@@ -68,15 +67,6 @@ pub(crate) struct Wishes {
     pub(crate) nominated_node: Option<String>,
     /// The PodScheduled condition as it is.
     pub(crate) condition: Option<PodCondition>,
-}
-
-/// One term of node affinity: all of it must hold.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct NodeTerm {
-    pub(crate) labels: LabelSelector,
-    pub(crate) fields: LabelSelector,
-    /// It has an operator that does not exist, or nothing at all: it matches no node.
-    pub(crate) void: bool,
 }
 
 /// One term of pod affinity.
@@ -247,38 +237,4 @@ impl PodTerm {
         let selected = self.selector.as_ref().is_some_and(|selector| selector.matches(&pod.labels));
         selected && (self.all_namespaces || self.namespaces.contains(&pod.key.namespace))
     }
-}
-
-impl NodeTerm {
-    fn of(term: &NodeSelectorTerm) -> Self {
-        let labels: Option<Vec<_>> = term.match_expressions.iter().flatten().map(requirement).collect();
-        let fields: Option<Vec<_>> = term.match_fields.iter().flatten().map(requirement).collect();
-        match (labels, fields) {
-            (Some(labels), Some(fields)) if !(labels.is_empty() && fields.is_empty()) => Self {
-                labels: LabelSelector { requirements: labels },
-                fields: LabelSelector { requirements: fields },
-                void: false,
-            },
-            _ => Self { void: true, ..Self::default() },
-        }
-    }
-
-    pub(crate) fn matches(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
-        let field = |key: &str| (key == "metadata.name").then_some(name);
-        !self.void && self.labels.matches(labels) && self.fields.matches_by(field)
-    }
-}
-
-fn requirement(wanted: &NodeSelectorRequirement) -> Option<Requirement> {
-    let (key, values) = (wanted.key.clone(), wanted.values.clone().unwrap_or_default());
-    let number = || values.first()?.parse().ok();
-    Some(match wanted.operator.as_str() {
-        "In" => Requirement::In(key, values),
-        "NotIn" => Requirement::NotIn(key, values),
-        "Exists" => Requirement::Exists(key),
-        "DoesNotExist" => Requirement::Absent(key),
-        "Gt" => Requirement::Greater(key, number()?),
-        "Lt" => Requirement::Less(key, number()?),
-        _ => return None,
-    })
 }

@@ -1,5 +1,8 @@
 //! Queue and snapshot, changed by what is seen and by what is decided. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;

@@ -168,6 +168,20 @@ impl Informers {
         self.start(watched, api, |object| object)
     }
 
+    /// Of the metadata of all objects of such a resource, only what `project` takes from each.
+    pub fn project_metadata<P: Send + Sync + 'static>(
+        &self,
+        resource: &ApiResource,
+        project: fn(PartialObjectMeta<DynamicObject>) -> P,
+    ) -> Informer<P> {
+        let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(self.inner.client.clone(), resource);
+        let watched = Watched {
+            value: TypeId::of::<P>(),
+            ..Watched::dynamic::<PartialObjectMeta<DynamicObject>>(resource, Selection::default())
+        };
+        self.start(watched, api, project)
+    }
+
     /// Whole objects of a resource that is known only at run time.
     pub fn dynamic(&self, resource: &ApiResource, selection: Selection) -> Informer<DynamicObject> {
         let api = Api::<DynamicObject>::all_with(self.inner.client.clone(), resource);

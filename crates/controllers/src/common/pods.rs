@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use client::Informer;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -52,6 +53,18 @@ pub(crate) fn becomes_available(pod: &Pod, min_ready_seconds: i32, now: Timestam
     let passed = now.duration_since(ready_since(pod)?);
     let wanted = Duration::from_secs(u64::try_from(min_ready_seconds).unwrap_or(0));
     Some(wanted.saturating_sub(Duration::try_from(passed).unwrap_or_default()))
+}
+
+/// The node that the pod is on.
+pub(crate) fn node(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
+}
+
+/// Index of pods by their node.
+pub(crate) const BY_NODE: &str = "node";
+
+pub(crate) fn index_by_node(pods: &Informer<Pod>) {
+    pods.add_index(BY_NODE, |pod| node(pod).map(str::to_owned).into_iter().collect());
 }
 
 pub(crate) fn restarts(pod: &Pod) -> i32 {

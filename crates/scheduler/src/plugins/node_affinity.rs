@@ -10,7 +10,7 @@ pub(crate) struct NodeAffinity;
 pub(crate) fn matches(pod: &PodInfo, node: &NodeInfo) -> bool {
     let Some(wishes) = &pod.wishes else { return true };
     let selected = wishes.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
-    let required = |terms: &Vec<crate::pod::NodeTerm>| terms.iter().any(|term| term.matches(&node.name, &node.labels));
+    let required = |terms: &Vec<client::NodeTerm>| terms.iter().any(|term| term.matches(&node.name, &node.labels));
     selected && wishes.required.as_ref().is_none_or(required)
 }
 

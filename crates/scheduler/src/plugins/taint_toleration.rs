@@ -9,24 +9,7 @@ pub(crate) struct TaintToleration;
 
 /// Whether one of the tolerations covers the taint.
 pub(crate) fn tolerated(taint: &Taint, tolerations: &[Toleration]) -> bool {
-    tolerations.iter().any(|toleration| covers(toleration, taint))
-}
-
-fn covers(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
-        return false;
-    }
-    let (own, other) = (text(&toleration.value), taint.value.clone().unwrap_or_default());
-    let numbers = || Some((own.parse::<i64>().ok()?, other.parse::<i64>().ok()?));
-    match toleration.operator.as_deref() {
-        None | Some("" | "Equal") => !key.is_empty() && own == other,
-        Some("Exists") => true,
-        Some("Gt") => numbers().is_some_and(|(own, other)| other > own),
-        Some("Lt") => numbers().is_some_and(|(own, other)| other < own),
-        Some(_) => false,
-    }
+    tolerations.iter().any(|toleration| client::tolerates(toleration, taint))
 }
 
 impl Filter for TaintToleration {
