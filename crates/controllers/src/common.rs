@@ -2,7 +2,8 @@
 
 pub(crate) mod discovery;
 pub(crate) mod expectations;
+pub(crate) mod hash;
 pub(crate) mod owner;
-pub(crate) mod patch;
 pub(crate) mod pods;
 pub(crate) mod slow_start;
+pub(crate) mod status;
