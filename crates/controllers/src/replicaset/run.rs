@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::selector::LabelSelector;
-use client::{Change, EventRecorder, Informer, ObjectKey, Outcome, Reconciler, Runner, reference};
+use client::{EventRecorder, Informer, ObjectKey, Outcome, Reconciler, Runner, reference};
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -21,6 +21,7 @@ use crate::common::{pods, slow_start, status};
 use crate::context::{Context, start};
 
 const ACCOUNT: &str = "replicaset-controller";
+const KIND: &str = "ReplicaSet";
 const WORKERS: usize = 5;
 
 struct ReplicaSets {
@@ -43,7 +44,7 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
         expectations: Arc::clone(&expectations),
     });
     // Before the runner's own handlers: what is queued by a change must find it counted.
-    let _seen = pods.on_change(move |change| observe(&expectations, change));
+    let _seen = pods.on_change(move |change| expectations.observe(KIND, change));
     let orphans = sets.clone();
     let runner = Runner::new(reconciler, WORKERS)
         .watch(&sets, |set: &ReplicaSet| Some(ObjectKey::of(&set.metadata)))
@@ -55,15 +56,10 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     start(runner, synced, shutdown).await;
 }
 
-fn owned_by(meta: &ObjectMeta) -> Option<ObjectKey> {
-    let owner = owner::controller_of(meta).filter(|owner| owner.kind == "ReplicaSet")?;
-    Some(ObjectKey::new(meta.namespace.clone().unwrap_or_default(), &owner.name))
-}
-
 /// The set of a pod; of a pod without controller every set that may want it.
 fn owners(sets: &Informer<ReplicaSet>, meta: &ObjectMeta) -> Vec<ObjectKey> {
     if owner::controller_of(meta).is_some() {
-        return owned_by(meta).into_iter().collect();
+        return owner::owned_by(KIND, meta).into_iter().collect();
     }
     let labels = meta.labels.clone().unwrap_or_default();
     let sets = sets.list_namespace(meta.namespace.as_deref().unwrap_or_default());
@@ -73,26 +69,6 @@ fn owners(sets: &Informer<ReplicaSet>, meta: &ObjectMeta) -> Vec<ObjectKey> {
 
 fn selector(set: &ReplicaSet) -> Option<LabelSelector> {
     client::selector(Some(&set.spec.selector)).filter(|selector| !selector.is_empty())
-}
-
-fn observe(expectations: &Expectations, change: &Change<Pod>) {
-    match change {
-        Change::Applied { old, new, .. } => {
-            let Some(set) = owned_by(&new.metadata) else { return };
-            if old.is_none() {
-                expectations.created(&set);
-            }
-            if pods::is_terminating(new) {
-                expectations.deleted(&set, new.metadata.uid.as_deref().unwrap_or_default());
-            }
-        }
-        Change::Deleted { old, .. } => {
-            if let Some(set) = owned_by(&old.metadata) {
-                expectations.deleted(&set, old.metadata.uid.as_deref().unwrap_or_default());
-            }
-        }
-        Change::Resync => {}
-    }
 }
 
 impl Reconciler for ReplicaSets {
@@ -119,9 +95,9 @@ impl Reconciler for ReplicaSets {
         let failure = managed.as_ref().err().map(|(reason, error)| (*reason, message(error)));
         let status = plan::status(&set, &owned, failure, now);
         let api = Api::<ReplicaSet>::namespaced(self.client.clone(), &key.namespace);
-        if set.status.as_ref() != Some(&status) {
-            let new = ReplicaSet { status: Some(status), ..(*set).clone() };
-            status::write(&api, &new).await?;
+        match status::write_status(&api, &*set, |set| set.status = Some(status.clone())).await {
+            Err(error) if !client::write::is_not_found(&error) => return Err(error),
+            _ => {}
         }
         managed.map_err(|(_, error)| error)?;
         let next = plan::next_available(&set, &owned, now);
