@@ -43,15 +43,24 @@ pub trait RuntimeService: Send + Sync {
     /// Opens the log file anew after it was rotated.
     async fn reopen_container_log(&self, container_id: &str) -> Result<(), CriError>;
     /// Runs a command and collects what it prints (at most 16 MiB); `timeout` in seconds, 0 means none.
-    async fn exec_sync(&self, container_id: &str, command: Vec<String>, timeout: i64) -> Result<ExecSyncResponse, CriError>;
+    async fn exec_sync(
+        &self,
+        container_id: &str,
+        command: Vec<String>,
+        timeout: i64,
+    ) -> Result<ExecSyncResponse, CriError>;
     /// CPU and memory of one container.
     async fn container_stats(&self, container_id: &str) -> Result<ContainerStats, CriError>;
     /// CPU and memory of the containers that match the filter.
-    async fn list_container_stats(&self, filter: Option<ContainerStatsFilter>) -> Result<Vec<ContainerStats>, CriError>;
+    async fn list_container_stats(&self, filter: Option<ContainerStatsFilter>)
+    -> Result<Vec<ContainerStats>, CriError>;
     /// Figures of one sandbox with its containers.
     async fn pod_sandbox_stats(&self, sandbox_id: &str) -> Result<PodSandboxStats, CriError>;
     /// Figures of the sandboxes that match the filter.
-    async fn list_pod_sandbox_stats(&self, filter: Option<PodSandboxStatsFilter>) -> Result<Vec<PodSandboxStats>, CriError>;
+    async fn list_pod_sandbox_stats(
+        &self,
+        filter: Option<PodSandboxStatsFilter>,
+    ) -> Result<Vec<PodSandboxStats>, CriError>;
     /// Tells the engine the node's pod address range.
     async fn update_runtime_config(&self, config: RuntimeConfig) -> Result<(), CriError>;
     /// Which cgroup driver the engine uses.

@@ -106,6 +106,8 @@ impl Kubelet {
         let node_informer = informers.select::<Node>(itself);
         let pods = Pods::new(Arc::clone(&context), shutdown.clone());
         let keeper = NodeKeeper::new(Arc::clone(&context), facts);
+        // Before anything asks which pods there are.
+        let _pod_guard = pods.follow(&pod_informer);
         let mut tasks = JoinSet::new();
         tasks.spawn(events.run(shutdown.clone()));
         let (_node_guard, hand_over) = keeper.follow(&node_informer);
@@ -117,7 +119,6 @@ impl Kubelet {
         if let Some(server) = server {
             tasks.spawn(server.run(Arc::clone(&context), Arc::clone(&pods), shutdown.clone()));
         }
-        let _pod_guard = pods.follow(&pod_informer);
         tasks.spawn(statics::run(Arc::clone(&context), Arc::clone(&pods), pod_informer.clone()));
         loop {
             tokio::select! {

@@ -33,3 +33,4 @@ mod worker;
 pub use config::{Config, ServerTls};
 pub use kubelet::{Kubelet, KubeletError};
 pub use server::{AcceptStream, ServerError, Stream, Streams, StreamsOver};
+pub use volumes::tear_down;

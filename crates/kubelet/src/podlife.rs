@@ -203,6 +203,8 @@ pub(crate) struct Plan {
     pub(crate) wake_at: Option<Timestamp>,
     /// Crash back-off that the planned starts lead to, by container name.
     pub(crate) backoff: Vec<(String, CrashBackoff)>,
+    /// Containers in crash back-off.
+    pub(crate) crash_loop: HashSet<String>,
     /// Nothing is left to be done, now or later.
     pub(crate) over: bool,
 }
@@ -233,7 +235,14 @@ pub(crate) fn plan(input: &Input<'_>) -> Plan {
         None => running::plan(input, &mut draft),
     }
     let status = status::status(input, end.as_ref(), &draft);
-    Plan { actions: draft.actions, status, wake_at: draft.wake_at, backoff: draft.backoff, over: draft.over }
+    Plan {
+        actions: draft.actions,
+        status,
+        wake_at: draft.wake_at,
+        backoff: draft.backoff,
+        crash_loop: draft.crash_loop.into_keys().collect(),
+        over: draft.over,
+    }
 }
 
 impl Input<'_> {

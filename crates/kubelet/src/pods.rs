@@ -36,6 +36,8 @@ pub(crate) struct Pods {
     workers: Mutex<HashMap<String, Handle>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
+    /// The files of static pods have been read.
+    pub(crate) statics_read: watch::Sender<bool>,
     /// A mirror pod changed.
     pub(crate) mirrors: Notify,
     /// Counts the engine's events.
@@ -49,6 +51,7 @@ impl Pods {
             workers: Mutex::default(),
             tasks: TaskTracker::new(),
             shutdown,
+            statics_read: watch::Sender::new(false),
             mirrors: Notify::new(),
             changes: watch::Sender::new(0),
         })
@@ -195,7 +198,11 @@ impl Pods {
 
     /// The safety net: looks at everything at long intervals, in case an event was lost.
     pub(crate) async fn relist(self: Arc<Self>, synced: Informer<Pod>) {
+        // What is not known yet is not an orphan.
         synced.synced().await;
+        if self.statics_read.subscribe().wait_for(|read| *read).await.is_err() {
+            return;
+        }
         let (mut known, mut unused) = (HashMap::new(), UnusedSince::new());
         loop {
             if let Err(error) = self.relist_once(&mut known, &mut unused).await {

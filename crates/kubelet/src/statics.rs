@@ -42,7 +42,10 @@ fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
 
 /// Follows the folder until cancelled by dropping.
 pub(crate) async fn run(context: Arc<Context>, pods: Arc<Pods>, mirrors: Informer<Pod>) {
-    let Some(folder) = context.config.static_pod_path.clone() else { return };
+    let Some(folder) = context.config.static_pod_path.clone() else {
+        pods.statics_read.send_replace(true);
+        return;
+    };
     let mut known: BTreeMap<String, Arc<Pod>> = BTreeMap::new();
     loop {
         let flags = AddWatchFlags::IN_CLOSE_WRITE
@@ -53,6 +56,7 @@ pub(crate) async fn run(context: Arc<Context>, pods: Arc<Pods>, mirrors: Informe
             Ok(changes) => changes,
             Err(error) => {
                 tracing::debug!(%error, folder = %folder.display(), "folder of static pods is not there");
+                pods.statics_read.send_replace(true);
                 tokio::time::sleep(Duration::from_secs(10)).await;
                 continue;
             }
@@ -70,6 +74,7 @@ pub(crate) async fn run(context: Arc<Context>, pods: Arc<Pods>, mirrors: Informe
                 }
             }
             known = wanted;
+            pods.statics_read.send_replace(true);
             let shown = show(&context, &known, &mirrors).await;
             let again = if shown { Duration::MAX } else { Duration::from_secs(1) };
             tokio::select! {

@@ -169,6 +169,14 @@ fn fs_group(pod: &Pod) -> Option<u32> {
     u32::try_from(group).ok()
 }
 
+/// Takes down the volumes of all pods below a kubelet's folder, mounts first. Only for a node whose containers are
+/// gone and whose kubelet does not run.
+pub async fn tear_down(root_dir: &Path) -> std::io::Result<()> {
+    let pods = root_dir.join("pods");
+    let done = tokio::task::spawn_blocking(move || remove(&pods)).await;
+    done.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+}
+
 fn remove(path: &Path) -> std::io::Result<()> {
     mount::unmount_below(path)?;
     match std::fs::remove_dir_all(path) {

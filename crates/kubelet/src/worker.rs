@@ -10,7 +10,7 @@ mod observe;
 mod start;
 mod tell;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::podlife::{self, Input, Observed, Probed, Progress, State, Verdict};
 use crate::probes::ProbeSet;
+use crate::record::ContainerEvents;
 use crate::spec;
 use crate::volumes::Kept;
 use act::Finished;
@@ -50,6 +51,8 @@ pub(crate) struct Worker {
     probes: HashMap<String, ProbeSet>,
     /// What ended containers left as their last words, by id.
     last_words: HashMap<String, String>,
+    /// Containers that were in crash back-off at the last decision.
+    crash_loop: HashSet<String>,
     /// Failed starts in a row, by container name.
     failed_starts: HashMap<String, u32>,
 }
@@ -77,6 +80,7 @@ impl Worker {
             starts: CancellationToken::new(),
             probes: HashMap::new(),
             last_words: HashMap::new(),
+            crash_loop: HashSet::new(),
             failed_starts: HashMap::new(),
         }
     }
@@ -92,6 +96,7 @@ impl Worker {
             for (name, backoff) in plan.backoff {
                 self.progress.backoff.insert(name, backoff);
             }
+            self.tell_crash_loop(plan.crash_loop);
             for action in plan.actions {
                 self.act(action);
             }
@@ -122,6 +127,16 @@ impl Worker {
             self.starts.cancel();
         }
         plan
+    }
+
+    /// An event for each container that comes into crash back-off.
+    fn tell_crash_loop(&mut self, now: HashSet<String>) {
+        for name in now.difference(&self.crash_loop) {
+            let Some(entry) = spec::find(&self.pod, name) else { continue };
+            let message = format!("Back-off restarting failed container {name} in pod {}", spec::display(&self.pod));
+            ContainerEvents::new(&self.context.recorder, &self.pod, &entry).warning("BackOff", message);
+        }
+        self.crash_loop = now;
     }
 
     fn is_ending(&self) -> bool {

@@ -1,7 +1,6 @@
 //! A small door into the running server's image store, for `oxikube image`: one JSON line in, one out, on a socket
 //! that only its owner can open.
 
-use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,28 +49,26 @@ pub(crate) struct ImageLine {
 pub(crate) type Reply = Result<Vec<ImageLine>, String>;
 
 /// Answers requests until `shutdown`.
-pub(crate) fn serve(socket: PathBuf, engine: Native, shutdown: CancellationToken) -> impl Future<Output = ()> {
-    async move {
-        let listener = match listen(&socket) {
-            Ok(listener) => listener,
-            Err(error) => return tracing::error!(%error, socket = %socket.display(), "images cannot be managed"),
-        };
-        let mut tasks = JoinSet::new();
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                Some(done) = tasks.join_next(), if !tasks.is_empty() => if let Err(error) = done {
-                    tracing::error!(%error, "an image request broke");
-                },
-                accepted = listener.accept(), if tasks.len() < MAX_REQUESTS => if let Ok((stream, _)) = accepted {
-                    let engine = engine.clone();
-                    tasks.spawn(async move {
-                        if let Err(error) = answer(&engine, stream).await {
-                            tracing::debug!(%error, "an image request was given up");
-                        }
-                    });
-                },
-            }
+pub(crate) async fn serve(socket: PathBuf, engine: Native, shutdown: CancellationToken) {
+    let listener = match listen(&socket) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, socket = %socket.display(), "images cannot be managed"),
+    };
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(done) = tasks.join_next(), if !tasks.is_empty() => if let Err(error) = done {
+                tracing::error!(%error, "an image request broke");
+            },
+            accepted = listener.accept(), if tasks.len() < MAX_REQUESTS => if let Ok((stream, _)) = accepted {
+                let engine = engine.clone();
+                tasks.spawn(async move {
+                    if let Err(error) = answer(&engine, stream).await {
+                        tracing::debug!(%error, "an image request was given up");
+                    }
+                });
+            },
         }
     }
 }

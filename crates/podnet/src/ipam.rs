@@ -20,6 +20,9 @@ pub(crate) struct Lease {
 pub(crate) struct Leases {
     #[serde(default)]
     pub range: Option<Ipv4Net>,
+    /// The bridge is there: the range was told in this run.
+    #[serde(skip)]
+    pub ready: bool,
     /// The address given last: the next search starts after it, so that a freed address rests for a while.
     #[serde(default)]
     pub last: Option<Ipv4Addr>,
@@ -33,6 +36,11 @@ pub(crate) fn gateway(range: Ipv4Net) -> Ipv4Addr {
 }
 
 impl Leases {
+    /// The range, once the bridge is there.
+    pub(crate) fn usable(&self) -> Option<Ipv4Net> {
+        self.range.filter(|_| self.ready)
+    }
+
     /// The sandbox's address: the one it has, or the next free one; none when all are taken.
     pub(crate) fn lease(&mut self, sandbox: &str, ports: &[PortMapping]) -> Option<Ipv4Addr> {
         if let Some(lease) = self.by_sandbox.get_mut(sandbox) {

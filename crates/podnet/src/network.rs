@@ -49,8 +49,6 @@ impl PodNet {
             Err(e) => return Err(failed("read leases", "", &e)),
         };
         let (bridge, table) = (bridge_name(&config.instance), format!("{}_podnet", identifier(&config.instance)));
-        // The bridge may have gone with a reboot: the range counts only when it is told again.
-        let leases = Leases { range: None, ..leases };
         Ok(Self { config, bridge, table, leases: Mutex::new(leases) })
     }
 
@@ -61,31 +59,37 @@ impl PodNet {
 
     /// Address of the bridge, once the range is known.
     pub async fn gateway(&self) -> Option<Ipv4Addr> {
-        self.leases.lock().await.range.map(gateway)
+        self.leases.lock().await.usable().map(gateway)
     }
 
     /// Takes the node's address range: makes the bridge, the rules, and lets packets through. Idempotent.
     pub async fn set_pod_cidr(&self, range: Ipv4Net) -> Result<(), NetworkError> {
         let mut leases = self.leases.lock().await;
-        if leases.range == Some(range) {
+        if leases.usable() == Some(range) {
             return Ok(());
         }
         let mut next = leases.clone();
-        next.range = Some(range);
-        self.set_up(range, &next).await.map_err(|e| failed("set up the bridge", "", &e))?;
+        (next.range, next.ready) = (Some(range), true);
+        let old = leases.range.filter(|old| *old != range);
+        self.set_up(range, old, &next).await.map_err(|e| failed("set up the bridge", "", &e))?;
         self.save(&next)?;
         *leases = next;
         tracing::info!(%range, bridge = %self.bridge, "pod network is ready");
         Ok(())
     }
 
-    async fn set_up(&self, range: Ipv4Net, leases: &Leases) -> Result<(), SysError> {
+    /// Other addresses of the bridge are other parts' (the resolver's): only the old gateway's goes.
+    async fn set_up(&self, range: Ipv4Net, old: Option<Ipv4Net>, leases: &Leases) -> Result<(), SysError> {
         let netlink = Netlink::here()?;
         netlink.bridge(&self.bridge).await?;
         netlink.address(&self.bridge, IpAddr::V4(gateway(range)), range.prefix_len()).await?;
-        netlink.keep_only(&self.bridge, IpAddr::V4(gateway(range))).await?;
+        if let Some(old) = old {
+            netlink.remove_address(&self.bridge, IpAddr::V4(gateway(old))).await?;
+        }
         netlink.up(&self.bridge).await?;
         namespace::set_sysctl("net.ipv4.ip_forward", "1")?;
+        // Pods reach each other through the bridge on purpose. This takes both settings; other links keep their own.
+        namespace::set_sysctl("net.ipv4.conf.all.send_redirects", "0")?;
         for (name, value) in [("route_localnet", "1"), ("send_redirects", "0"), ("rp_filter", "0")] {
             let path = format!("/proc/sys/net/ipv4/conf/{}/{name}", self.bridge);
             fs::write(&path, value).map_err(|e| SysError::new("set", path, e))?;
@@ -138,7 +142,7 @@ impl PodNet {
 impl PodNetwork for PodNet {
     async fn attach(&self, what: &Attachment) -> Result<Attached, NetworkError> {
         let mut leases = self.leases.lock().await;
-        let range = leases.range.ok_or_else(not_ready)?;
+        let range = leases.usable().ok_or_else(not_ready)?;
         let had = leases.by_sandbox.contains_key(&what.sandbox_id);
         let mut next = leases.clone();
         let address = next.lease(&what.sandbox_id, &what.port_mappings);
@@ -175,7 +179,7 @@ impl PodNetwork for PodNet {
     }
 
     async fn ready(&self) -> Result<(), NetworkError> {
-        self.leases.lock().await.range.map(|_| ()).ok_or_else(not_ready)
+        self.leases.lock().await.usable().map(|_| ()).ok_or_else(not_ready)
     }
 
     async fn set_pod_cidr(&self, cidr: &str) -> Result<(), NetworkError> {
@@ -312,6 +316,7 @@ mod tests {
             let (a, address) = attach(&net, &dir, "a", None).await;
             drop(net);
             let net = open(&dir);
+            assert!(net.ready().await.is_err(), "the bridge may have gone: the range must be told again");
             PodNetwork::set_pod_cidr(&net, "10.99.3.0/24").await.unwrap();
             let (_, other) = attach(&net, &dir, "b", None).await;
             assert_ne!(address, other);

@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

@@ -98,6 +98,25 @@ fn a_restarted_engine_adopts_what_runs() {
 }
 
 #[test]
+fn what_a_crash_left_half_made_goes() {
+    Node::run(|node| async move {
+        let engine = node.engine().await;
+        let pod = engine.run_pod_sandbox(sandbox(&node, "a")).await.unwrap().pod_sandbox_id;
+        let id = engine.create_container(container(&node, &pod, "main", &["true"])).await.unwrap();
+        engine.close().await;
+        let pods = node.dir().join("pods");
+        std::fs::remove_file(pods.join(&pod).join("containers").join(&id).join("container.json")).unwrap();
+        std::fs::create_dir_all(pods.join("half/shm")).unwrap();
+        sys::mount::tmpfs(&pods.join("half/shm"), 0o755, None).unwrap();
+        let engine = node.engine().await;
+        assert!(!pods.join("half").exists());
+        assert!(engine.list_containers(None).await.unwrap().is_empty());
+        engine.remove_pod_sandbox(&pod).await.unwrap();
+        assert!(std::fs::read_dir(&pods).unwrap().next().is_none());
+    });
+}
+
+#[test]
 fn sessions_carry_streams() {
     Node::run(|node| async move {
         let engine = node.engine().await;
@@ -163,7 +182,7 @@ fn who_a_container_is_and_what_it_may() {
         let engine = node.engine().await;
         let pod = engine.run_pod_sandbox(sandbox(&node, "a")).await.unwrap().pod_sandbox_id;
         let script = "id; grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status; echo keys: $(cat /proc/keys | grep -c .); echo x > /x; \
-                      echo x > /proc/sys/vm/swappiness; mount -t tmpfs t /tmp; cat /proc/self/oom_score_adj";
+                      echo x > /proc/sys/vm/swappiness; mount -t tmpfs t /tmp; echo by path > /proc/self/fd/1; cat /proc/self/oom_score_adj";
         let mut request = container(&node, &pod, "main", &["sh", "-c", &format!("{script}; exec sleep 1000")]);
         {
             let linux = request.config.as_mut().unwrap().linux.as_mut().unwrap();
@@ -188,6 +207,7 @@ fn who_a_container_is_and_what_it_may() {
             "can't create /x: Read-only file system",
             "swappiness: ",
             "mount: permission denied",
+            "F by path",
         ];
         for line in expected {
             assert!(log.contains(line), "{line} in {log}");
@@ -246,6 +266,17 @@ fn a_pod_may_share_its_processes() {
         let text = String::from_utf8(seen.stdout).unwrap();
         assert_eq!(text.matches("sleep 1000").count(), 2, "{text}");
         assert!(text.contains("shim pause"), "{text}");
+        // What it leaves behind goes with it, though the namespace stays.
+        let script = "sleep 2000 >/dev/null 2>&1 &";
+        engine.exec_sync(&ids[1], vec!["sh".into(), "-c".into(), script.into()], 10).await.unwrap();
+        engine.stop_container(&ids[1], 0).await.unwrap();
+        let group = format!("/{}/kubepods/poda/{}", node.instance(), ids[1]);
+        node.until("its processes are gone", || sys::cgroup::Cgroups::detect().unwrap().processes(&group).is_empty())
+            .await;
+        assert_eq!(
+            engine.container_status(&ids[0]).await.unwrap().status.unwrap().state,
+            ContainerState::ContainerRunning as i32
+        );
     });
 }
 
@@ -305,6 +336,42 @@ fn a_shim_that_is_killed_takes_its_containers_along() {
         assert_eq!(event.container_event_type, ContainerEventType::ContainerStoppedEvent as i32);
         let status = engine.container_status(&id).await.unwrap().status.unwrap();
         assert_eq!((status.state, status.exit_code), (ContainerState::ContainerExited as i32, 255));
+    });
+}
+
+#[test]
+fn a_privileged_container_shares_what_the_host_has() {
+    Node::run(|node| async move {
+        let engine = node.engine().await;
+        let everything = cri::v1::NamespaceOption { network: 2, pid: 2, ipc: 2, ..Default::default() };
+        let mut request = sandbox(&node, "a");
+        let linux = request.config.as_mut().unwrap().linux.as_mut().unwrap();
+        linux.security_context.as_mut().unwrap().namespace_options = Some(everything.clone());
+        let pod = engine.run_pod_sandbox(request).await.unwrap().pod_sandbox_id;
+        assert_eq!(engine.pod_sandbox_status(&pod).await.unwrap().status.unwrap().network.unwrap().ip, "");
+        let source = node.dir().join("made/on/demand");
+        let script = "mount -t tmpfs t /tmp && echo mounted; ls -d /dev/vda /dev/sda /dev/kmsg; echo pid $$; ls /host; echo x > /ro/x; sleep 1000 & exec sleep 1000";
+        let mut request = container(&node, &pod, "main", &["sh", "-c", script]);
+        let config = request.config.as_mut().unwrap();
+        let security = config.linux.as_mut().unwrap().security_context.as_mut().unwrap();
+        (security.privileged, security.namespace_options) = (true, Some(everything));
+        let mount = |to: &str, from: &std::path::Path, readonly, propagation| cri::v1::Mount {
+            container_path: to.into(),
+            host_path: from.display().to_string(),
+            readonly,
+            propagation,
+            ..Default::default()
+        };
+        config.mounts = vec![mount("/host", node.dir(), false, 1), mount("/ro", &source, true, 0)];
+        let id = engine.create_container(request).await.unwrap();
+        assert!(source.is_dir());
+        engine.start_container(&id).await.unwrap();
+        node.log_has("main.log", "can't create /ro/x: Read-only file system").await;
+        let log = node.log("main.log");
+        assert!(log.contains("mounted") && log.contains("/dev/kmsg") && log.contains("F pods"), "{log}");
+        assert!(!log.contains("F pid 1\n"), "{log}");
+        engine.stop_container(&id, 0).await.unwrap();
+        engine.remove_container(&id).await.unwrap();
     });
 }
 

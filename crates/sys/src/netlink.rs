@@ -146,14 +146,13 @@ impl Netlink {
         unless_there(added).map_err(|e| failed("add address", &format!("{address}/{prefix} to {name}"), e))
     }
 
-    /// Takes every IPv4 address of a link away but one.
-    pub async fn keep_only(&self, name: &str, keep: IpAddr) -> Result<()> {
+    /// Takes an address of a link away; one that it does not have is success.
+    pub async fn remove_address(&self, name: &str, gone: IpAddr) -> Result<()> {
         let index = self.required(name).await?;
         let mut addresses = self.handle.address().get().set_link_index_filter(index).execute();
         while let Some(address) = addresses.next().await {
             let address = address.map_err(|e| failed("list addresses of", name, e))?;
-            let foreign = |a: &AddressAttribute| matches!(a, AddressAttribute::Address(IpAddr::V4(ip)) if *ip != keep);
-            if address.attributes.iter().any(foreign) {
+            if address.attributes.iter().any(|a| matches!(a, AddressAttribute::Address(ip) if *ip == gone)) {
                 let removed = self.handle.address().del(address).execute().await;
                 removed.map_err(|e| failed("remove address of", name, e))?;
             }

@@ -16,7 +16,13 @@ pub(super) fn told<'a>(status: &'a PodStatus, name: &str) -> Option<&'a Containe
 
 pub(super) fn status(input: &Input<'_>, entry: &Entry<'_>, draft: &Draft, ending: bool) -> ContainerStatus {
     let name = entry.name();
-    let mut records = input.observed.containers.iter().filter(|record| record.name == name);
+    // A start under way is told when it is done, not at each of its steps.
+    let starting = input.progress.starting.contains(name);
+    let mut records = input
+        .observed
+        .containers
+        .iter()
+        .filter(|record| record.name == name && !(starting && record.state == State::Created));
     let Some(newest) = records.next() else { return without_record(input, entry, ending) };
     let mut status = ContainerStatus {
         name: name.to_owned(),

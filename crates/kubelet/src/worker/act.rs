@@ -336,7 +336,7 @@ async fn kill(
         }
     }
     let left = grace.saturating_sub(begin.elapsed()).max(Duration::from_secs(2));
-    let left_seconds = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
+    let left_seconds = i64::try_from(left.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
     let stop = context.engine.stop_container(&record.id, left_seconds);
     match tokio::time::timeout(left + REQUEST, stop).await {
         Ok(result) => result.err().map(|error| error.to_string()),

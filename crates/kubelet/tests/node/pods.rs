@@ -52,6 +52,9 @@ async fn a_pod_comes_up_restarts_and_goes() {
     })
     .await;
 
+    let event = "BackOff: Back-off restarting failed container c in pod p_ns(uid-p)";
+    until(event, || node.api.events().iter().any(|told| told == event)).await;
+
     node.api.delete("p", 30);
     node.gone("p").await;
     until("an empty engine", || node.engine.count() == (0, 0)).await;
@@ -216,10 +219,16 @@ async fn static_pods_come_from_files_and_are_mirrored() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: s, namespace: ns}\nspec:\n  containers:\n  - {name: c, image: 'web:1'}\n";
     std::fs::write(folder.path().join("s.yaml"), manifest).unwrap();
-    let node = Node::with(|config| config.static_pod_path = Some(folder.path().to_owned())).await;
+    let mut node = Node::with(|config| config.static_pod_path = Some(folder.path().to_owned())).await;
     let pod = node.ready("s-n1").await;
     assert_eq!(pod["metadata"]["annotations"]["kubernetes.io/config.source"], "file");
     let before = node.engine.container("c").unwrap().status.id;
+    node.restart().await;
+    node.create("later", json!({"containers": [{"name": "d", "image": "web:1"}]}));
+    node.ready("later").await;
+    assert!(node.engine.container("c").is_some());
+    node.api.delete("later", 1);
+    node.gone("later").await;
     // A mirror is only a picture: without it the pod runs on, and it comes back.
     node.api.remove_pod("s-n1");
     node.ready("s-n1").await;

@@ -18,7 +18,8 @@ use engine::FakeEngine;
 pub struct Node {
     pub api: ApiServer,
     pub engine: Arc<FakeEngine>,
-    folder: Arc<tempfile::TempDir>,
+    folder: tempfile::TempDir,
+    config: Config,
     shutdown: CancellationToken,
     running: Option<JoinHandle<()>>,
 }
@@ -43,20 +44,20 @@ impl Node {
     }
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let folder = tempfile::tempdir().unwrap();
         let mut config = config(&folder);
         change(&mut config);
         let api = ApiServer::default();
         api.put("configmaps", "ns", json!({"metadata": {"name": "settings"}, "data": {"colour": "blue"}}));
         let mut node =
-            Self { api, engine: FakeEngine::new(), folder, shutdown: CancellationToken::new(), running: None };
-        node.run(config).await;
+            Self { api, engine: FakeEngine::new(), folder, config, shutdown: CancellationToken::new(), running: None };
+        node.run().await;
         node
     }
 
-    async fn run(&mut self, config: Config) {
+    async fn run(&mut self) {
         let engine: Arc<dyn cri::Engine> = Arc::clone(&self.engine) as _;
-        let kubelet = Kubelet::build(config, self.api.client(), engine).await.unwrap();
+        let kubelet = Kubelet::build(self.config.clone(), self.api.client(), engine).await.unwrap();
         self.shutdown = CancellationToken::new();
         self.running = Some(tokio::spawn(kubelet.run(self.shutdown.clone())));
     }
@@ -65,7 +66,7 @@ impl Node {
     pub async fn restart(&mut self) {
         self.shutdown.cancel();
         self.running.take().unwrap().await.unwrap();
-        self.run(config(&Arc::clone(&self.folder))).await;
+        self.run().await;
     }
 
     /// Creates a pod that is bound to this node.

@@ -1,7 +1,7 @@
 //! `oxikube status`
 
 use clap::Args;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::Api;
 use serde_json::{Value, json};
 
@@ -72,18 +72,44 @@ async fn health(instance: &Instance) -> Value {
         Err(error) => return json!({"api": error}),
     };
     let nodes = Api::<Node>::all(client.clone()).list(&kube::api::ListParams::default()).await;
+    let services = Api::<Service>::all(client.clone()).list(&kube::api::ListParams::default()).await;
     let pods = Api::<Pod>::all(client).list(&kube::api::ListParams::default()).await;
     let nodes: Vec<Value> = nodes
         .map(|list| list.items)
         .unwrap_or_default()
         .iter()
-        .map(|n| json!({"name": n.metadata.name, "ready": super::up::is_ready(n)}))
+        .map(|n| json!({"name": n.metadata.name, "ready": super::up::is_ready(n), "address": address(n)}))
         .collect();
-    let running = |p: &&Pod| p.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
     let pods = pods.map(|list| list.items).unwrap_or_default();
+    let services = services.map(|list| list.items).unwrap_or_default();
     json!({
-        "api": ready, "nodes": nodes,
-        "pods": {"total": pods.len(), "running": pods.iter().filter(running).count()},
+        "api": ready, "nodes": nodes, "pods": pods.iter().map(pod_line).collect::<Vec<_>>(),
+        "services": services.iter().map(service_line).collect::<Vec<_>>(),
+    })
+}
+
+fn address(node: &Node) -> Option<&str> {
+    let addresses = node.status.as_ref()?.addresses.as_ref()?;
+    addresses.iter().find(|a| a.type_ == "InternalIP").map(|a| a.address.as_str())
+}
+
+fn pod_line(pod: &Pod) -> Value {
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
+    let ready = conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True");
+    json!({
+        "namespace": pod.metadata.namespace, "name": pod.metadata.name, "ready": ready,
+        "phase": status.and_then(|s| s.phase.as_ref()), "ip": status.and_then(|s| s.pod_ip.as_ref()),
+    })
+}
+
+fn service_line(service: &Service) -> Value {
+    let spec = service.spec.as_ref();
+    let ports = spec.and_then(|s| s.ports.as_ref()).into_iter().flatten();
+    let ports: Vec<Value> = ports.map(|p| json!({"port": p.port, "nodePort": p.node_port})).collect();
+    json!({
+        "namespace": service.metadata.namespace, "name": service.metadata.name,
+        "clusterIP": spec.and_then(|s| s.cluster_ip.as_ref()), "ports": ports,
     })
 }
 
@@ -109,7 +135,26 @@ fn print_text(report: &Value) {
     println!("kubeconfig  {}", text("/kubeconfig"));
     for node in report.pointer("/health/nodes").and_then(Value::as_array).into_iter().flatten() {
         let ready = if node.get("ready").is_some_and(|r| r == true) { "Ready" } else { "NotReady" };
-        println!("node        {} {ready}", api::meta::at(node, "/name"));
+        println!("node        {} {ready} {}", api::meta::at(node, "/name"), api::meta::at(node, "/address"));
     }
-    println!("pods        {} running of {}", text("/health/pods/running"), text("/health/pods/total"));
+    for pod in report.pointer("/health/pods").and_then(Value::as_array).into_iter().flatten() {
+        let ready = if pod.get("ready").is_some_and(|r| r == true) { "ready" } else { "not ready" };
+        let at = |p: &str| api::meta::at(pod, p).to_owned();
+        println!("pod         {}/{} {} {ready} {}", at("/namespace"), at("/name"), at("/phase"), at("/ip"));
+    }
+    for service in report.pointer("/health/services").and_then(Value::as_array).into_iter().flatten() {
+        let at = |p: &str| api::meta::at(service, p);
+        println!("service     {}/{} {} {}", at("/namespace"), at("/name"), at("/clusterIP"), ports(service));
+    }
+}
+
+/// `80:30080,443`
+fn ports(service: &Value) -> String {
+    let list = service.get("ports").and_then(Value::as_array).into_iter().flatten();
+    let texts =
+        list.map(|p| match (p.get("port").and_then(Value::as_i64), p.get("nodePort").and_then(Value::as_i64)) {
+            (Some(port), Some(node)) => format!("{port}:{node}"),
+            (port, _) => port.unwrap_or_default().to_string(),
+        });
+    texts.collect::<Vec<_>>().join(",")
 }

@@ -29,7 +29,7 @@ fn slice(endpoints: &[&str]) -> EndpointSlice {
     .unwrap()
 }
 
-fn table_of(spec: Value, endpoints: &[&str]) -> Table {
+pub(super) fn table_of(spec: Value, endpoints: &[&str]) -> Table {
     let (service, slice) = (service(spec), Arc::new(slice(endpoints)));
     table([&service], |_, _| vec![slice.clone()], &place())
 }

@@ -41,13 +41,13 @@ impl Native {
         }
         let id = new_id();
         let parent = config.linux.as_ref().map(|linux| linux.cgroup_parent.clone()).unwrap_or_default();
-        let cgroup = if parent.is_empty() { format!("/{id}") } else { format!("/{}", parent.trim_matches('/')) };
+        let cgroup = cgroup_path(&self.inner.root_cgroup(), &parent, &id);
         let record = SandboxRecord {
             created_at: now(),
             config: pack(&config),
             runtime_handler: request.runtime_handler,
             addresses: Vec::new(),
-            cgroup: format!("{}{cgroup}", self.inner.root_cgroup()),
+            cgroup,
             pause: None,
             stopped: false,
         };
@@ -57,7 +57,9 @@ impl Native {
             if let Err(left) = self.take_down(&sandbox).await {
                 tracing::warn!(sandbox = %sandbox.id, error = %left, "a failed sandbox left something behind");
             }
-            drop(fs::remove_dir_all(&sandbox.directory));
+            if let Err(left) = discard(&sandbox.directory) {
+                tracing::warn!(sandbox = %sandbox.id, error = %left, "a failed sandbox left its directory behind");
+            }
             return Err(error);
         }
         self.inner.sandboxes.write().insert(id.clone(), sandbox.clone());
@@ -156,12 +158,29 @@ impl Native {
             self.inner.cgroups.kill(&cgroup).map_err(internal)?;
             self.inner.remove_cgroup(&cgroup).await.map_err(internal)?;
         }
-        match fs::remove_dir_all(&sandbox.directory) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(internal(e)),
-            _ => {}
-        }
+        discard(&sandbox.directory)?;
         self.inner.sandboxes.write().remove(id);
         Ok(())
+    }
+}
+
+/// Where a sandbox's control group is: below the instance's, whether the caller's parent says so or not.
+fn cgroup_path(root: &str, parent: &str, id: &str) -> String {
+    let parent = parent.trim_matches('/');
+    let below = parent.strip_prefix(root.trim_matches('/')).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    match below.unwrap_or(parent).trim_matches('/') {
+        "" => format!("{root}/{id}"),
+        parent => format!("{root}/{parent}"),
+    }
+}
+
+/// Removes a sandbox's directory with whatever is still mounted in it.
+pub(crate) fn discard(directory: &Path) -> Result<(), CriError> {
+    // Before anything is deleted: what is mounted is not always ours to empty.
+    sys::mount::unmount_below(directory).map_err(internal)?;
+    match fs::remove_dir_all(directory) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(internal(e)),
+        _ => Ok(()),
     }
 }
 
@@ -256,6 +275,15 @@ fn resolv_conf(dns: &v1::DnsConfig) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_groups_stay_below_the_instances() {
+        let path = |parent| cgroup_path("/ox", parent, "id");
+        assert_eq!(path("/kubepods/pod1"), "/ox/kubepods/pod1");
+        assert_eq!(path("/ox/kubepods/pod1"), "/ox/kubepods/pod1");
+        assert_eq!(path("/oxen/pod1"), "/ox/oxen/pod1");
+        assert_eq!((path(""), path("/ox")), ("/ox/id".to_owned(), "/ox/id".to_owned()));
+    }
 
     #[test]
     fn dns_settings_become_a_file() {

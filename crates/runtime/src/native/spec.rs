@@ -199,6 +199,8 @@ fn devices(container: &v1::ContainerConfig, privileged: bool) -> Vec<Value> {
         // libcontainer makes these itself.
         let usual = ["null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"];
         let all = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+        // Links are no devices: `stdin` would be whatever this process has there.
+        let all = all.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink()));
         let names = all.map(|entry| entry.file_name().to_string_lossy().into_owned());
         wanted
             .extend(names.filter(|n| !usual.contains(&n.as_str())).map(|n| (format!("/dev/{n}"), format!("/dev/{n}"))));

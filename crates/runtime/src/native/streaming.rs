@@ -65,6 +65,7 @@ impl Native {
             ours.push(stdio.stdin.then_some(write));
             for wanted in [stdio.stdout, stdio.stderr] {
                 let (read, write) = sys::fd::pipe().map_err(internal)?;
+                sys::fd::give_to(&write, container.identity().uid).map_err(internal)?;
                 theirs.push(if wanted { write } else { null().map_err(internal)? });
                 ours.push(wanted.then_some(read));
             }
@@ -116,6 +117,31 @@ impl Native {
     }
 }
 
+impl Native {
+    /// Carries out a session's resizes until it ends or the engine is closed.
+    fn resizer<F>(&self, apply: impl Fn(TerminalSize) -> F + Send + 'static) -> mpsc::Sender<TerminalSize>
+    where
+        F: Future<Output = io::Result<()>> + Send,
+    {
+        let (sender, mut sizes) = mpsc::channel::<TerminalSize>(4);
+        let cancel = self.inner.cancel.clone();
+        let work = async move {
+            while let Some(size) = sizes.recv().await {
+                if let Err(error) = apply(size).await {
+                    tracing::debug!(%error, "a terminal cannot be resized");
+                }
+            }
+        };
+        self.inner.tasks.spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = work => {}
+            }
+        });
+        sender
+    }
+}
+
 async fn collect(stream: Option<OwnedFd>) -> io::Result<Vec<u8>> {
     let Some(fd) = stream else { return Ok(Vec::new()) };
     let mut receiver = pipe::Receiver::from_owned_fd(fd)?;
@@ -160,15 +186,11 @@ impl Streaming for Native {
         }
         let sizes = running.stdin.as_ref().map(OwnedFd::try_clone).transpose().map_err(internal)?;
         let resize = sizes.map(|sizes| {
-            let (sender, mut receiver) = mpsc::channel::<TerminalSize>(4);
-            self.inner.tasks.spawn(async move {
-                while let Some(size) = receiver.recv().await {
-                    if let Err(error) = sys::fd::resize(&sizes, size.width, size.height) {
-                        tracing::debug!(%error, "a terminal cannot be resized");
-                    }
-                }
-            });
-            sender
+            let sizes = Arc::new(sizes);
+            self.resizer(move |size| {
+                let sizes = sizes.clone();
+                async move { sys::fd::resize(&*sizes, size.width, size.height) }
+            })
         });
         let stdin = running.stdin.filter(|_| stdio.stdin).map(terminal).transpose()?;
         Ok(Session {
@@ -195,17 +217,14 @@ impl Streaming for Native {
         drop(theirs);
         conversation.success().await.map_err(internal)?;
         let resize = container.config.tty.then(|| {
-            let (sender, mut receiver) = mpsc::channel::<TerminalSize>(4);
             let (shim, id) = (sandbox.shim.clone(), container_id.to_owned());
-            self.inner.tasks.spawn(async move {
-                while let Some(size) = receiver.recv().await {
-                    let request = Request::Resize { id: id.clone(), columns: size.width, rows: size.height };
-                    if let Err(error) = shim.call(request).await {
-                        tracing::debug!(%error, "a terminal cannot be resized");
-                    }
+            self.resizer(move |size| {
+                let (shim, id) = (shim.clone(), id.clone());
+                async move {
+                    let request = Request::Resize { id, columns: size.width, rows: size.height };
+                    shim.call(request).await.map(drop)
                 }
-            });
-            sender
+            })
         });
         let mut ours = ours.into_iter();
         let mut next = || ours.next().flatten();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cri::{CriError, v1::ContainerEventType};
 
-use super::sandbox::now;
+use super::sandbox::{discard, now};
 use super::state::{Container, Phase, Sandbox, save};
 use super::{Native, internal};
 use crate::shim::protocol::{ContainerState, Exit, Reply, Request};
@@ -19,6 +19,10 @@ impl Native {
                 Ok(sandbox) => Arc::new(sandbox),
                 Err(error) => {
                     tracing::warn!(path = %entry.path().display(), %error, "a sandbox cannot be read");
+                    if error.kind() == std::io::ErrorKind::NotFound {
+                        // The record is the first thing written: without it there was no sandbox yet.
+                        discard(&entry.path())?;
+                    }
                     continue;
                 }
             };

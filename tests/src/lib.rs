@@ -1,0 +1,11 @@
+//! A private cluster for a test: its own network namespace, data directory and instance name, gone when it is dropped.
+//!
+//! Needs root, `ip`, `nsenter`, the built `oxikube` binary, kubectl (`KUBECTL`, or the one that `make test` fetches) and
+//! the nginx image that `make test` builds.
+
+mod cluster;
+mod network;
+mod wait;
+
+pub use cluster::{Cluster, Output};
+pub use wait::eventually;

@@ -1,0 +1,54 @@
+//! A network namespace with an address of its own, so that clusters of several tests do not meet.
+
+use std::process::Command;
+
+/// The address of the machine that the namespace pretends to be.
+pub(crate) const ADDRESS: &str = "198.51.100.10";
+
+/// A named network namespace.
+pub(crate) struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    pub(crate) fn new(name: &str) -> Result<Self, String> {
+        let namespace = Self { name: name.to_owned() };
+        run("ip", &["netns", "add", name])?;
+        for arguments in [
+            "link set lo up",
+            "link add up0 type veth peer name up1",
+            "address add 198.51.100.10/24 dev up0",
+            "link set up0 up",
+            "link set up1 up",
+            "route add default via 198.51.100.1 dev up0",
+        ] {
+            let words: Vec<&str> = ["-n", name].into_iter().chain(arguments.split(' ')).collect();
+            run("ip", &words)?;
+        }
+        Ok(namespace)
+    }
+
+    /// A command that runs inside. Unlike `ip netns exec` this leaves /sys, and the cgroups below it, alone.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.name)).arg("--").arg(program);
+        command
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if let Err(error) = run("ip", &["netns", "delete", &self.name]) {
+            eprintln!("left behind: network namespace {}: {error}", self.name);
+        }
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(arguments).output().map_err(|e| format!("{program}: {e}"))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}
