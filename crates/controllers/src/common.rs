@@ -2,6 +2,7 @@
 
 pub(crate) mod discovery;
 pub(crate) mod expectations;
+pub(crate) mod hash;
 pub(crate) mod owner;
 pub(crate) mod pods;
 pub(crate) mod slow_start;

@@ -5,6 +5,7 @@
 
 mod common;
 mod context;
+mod daemonset;
 mod deployment;
 mod endpointslice;
 mod garbagecollector;
@@ -67,6 +68,7 @@ fn all(context: &Context, shutdown: &CancellationToken) -> Vec<(&'static str, Ru
         ("node-ipam", Box::pin(nodeipam::run(context(), stop()))),
         ("replicaset", Box::pin(replicaset::run(context(), stop()))),
         ("deployment", Box::pin(deployment::run(context(), stop()))),
+        ("daemonset", Box::pin(daemonset::run(context(), stop()))),
         ("endpointslice", Box::pin(endpointslice::run(context(), stop()))),
         ("node-lifecycle", Box::pin(nodelifecycle::run(context(), stop()))),
         ("taint-eviction", Box::pin(tainteviction::run(context(), stop()))),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use apiserver::{ApiServer, User};
 use cluster::pki::{Leaf, Pki};
 use controllers::Controllers;
+use proxy::Proxy;
 use scheduler::Scheduler;
 use storage::embedded::Embedded;
 use tokio::net::TcpListener;
@@ -58,6 +59,9 @@ pub(crate) async fn run(
     let scheduler = Scheduler::build(scheduler::Config::default(), api.client(user));
     roles.run("scheduler", scheduler.run(shutdown.clone()));
     roles.run("kubelet", kubelet.run(shutdown.clone()));
+    let proxy = config::proxy(args, &name);
+    let informers = client::Informers::new(api.client(User::authenticated("system:kube-proxy", &[])));
+    roles.run("proxy", Proxy::build(proxy, &informers).run(shutdown.clone()));
     roles.wait().await;
     node.engine.close().await;
     serving.cancel();
@@ -114,6 +118,7 @@ pub(crate) async fn teardown(instance: &Instance, name: &str) -> Result<(), Prob
     // The range of the cluster plays no part in taking the network away.
     let any = ipnet::IpNet::V4(ipnet::Ipv4Net::default());
     Node::open(instance, name, any).await?.teardown().await?;
+    proxy::teardown(name).await.during("cannot remove the rules of services")?;
     sys::mount::unmount_below(instance.root()).during("cannot unmount the volumes of pods")
 }
 

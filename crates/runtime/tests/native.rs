@@ -182,7 +182,7 @@ fn who_a_container_is_and_what_it_may() {
         let engine = node.engine().await;
         let pod = engine.run_pod_sandbox(sandbox(&node, "a")).await.unwrap().pod_sandbox_id;
         let script = "id; grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status; echo keys: $(cat /proc/keys | grep -c .); echo x > /x; \
-                      echo x > /proc/sys/vm/swappiness; mount -t tmpfs t /tmp; cat /proc/self/oom_score_adj";
+                      echo x > /proc/sys/vm/swappiness; mount -t tmpfs t /tmp; echo by path > /proc/self/fd/1; cat /proc/self/oom_score_adj";
         let mut request = container(&node, &pod, "main", &["sh", "-c", &format!("{script}; exec sleep 1000")]);
         {
             let linux = request.config.as_mut().unwrap().linux.as_mut().unwrap();
@@ -207,6 +207,7 @@ fn who_a_container_is_and_what_it_may() {
             "can't create /x: Read-only file system",
             "swappiness: ",
             "mount: permission denied",
+            "F by path",
         ];
         for line in expected {
             assert!(log.contains(line), "{line} in {log}");

@@ -84,6 +84,11 @@ pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     }
 }
 
+/// Makes a user the owner of what is behind a descriptor.
+pub fn give_to(fd: &impl AsFd, uid: u32) -> io::Result<()> {
+    Ok(nix::unistd::fchown(fd, Some(uid.into()), None)?)
+}
+
 /// A pipe, read end first, closed on exec.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?)

@@ -2,10 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use client::ObjectKey;
+use client::{Change, ObjectKey};
+use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
+
+use super::owner::owned_by;
+use super::pods;
 
 /// What is not seen by then never will be.
 const EXPIRY: Duration = Duration::from_secs(300);
@@ -53,6 +57,28 @@ impl Expectations {
             owners.remove(owner);
         }
         done
+    }
+
+    /// Counts what a change of a pod shows to owners of this kind.
+    pub(crate) fn observe(&self, kind: &str, change: &Change<Pod>) {
+        let uid = |pod: &Pod| pod.metadata.uid.clone().unwrap_or_default();
+        match change {
+            Change::Applied { old, new, .. } => {
+                let Some(owner) = owned_by(kind, &new.metadata) else { return };
+                if old.is_none() {
+                    self.created(&owner);
+                }
+                if pods::is_terminating(new) {
+                    self.deleted(&owner, &uid(new));
+                }
+            }
+            Change::Deleted { old, .. } => {
+                if let Some(owner) = owned_by(kind, &old.metadata) {
+                    self.deleted(&owner, &uid(old));
+                }
+            }
+            Change::Resync => {}
+        }
     }
 
     /// The owner is gone.

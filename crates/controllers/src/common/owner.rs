@@ -1,6 +1,7 @@
 //! Who an object belongs to.
 
 use api::selector::LabelSelector;
+use client::ObjectKey;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource};
@@ -10,6 +11,12 @@ use serde_json::json;
 /// The reference to the controller, if there is one.
 pub(crate) fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+}
+
+/// The controller of an object, if it is of this kind.
+pub(crate) fn owned_by(kind: &str, meta: &ObjectMeta) -> Option<ObjectKey> {
+    let owner = controller_of(meta).filter(|owner| owner.kind == kind)?;
+    Some(ObjectKey::new(meta.namespace.clone().unwrap_or_default(), &owner.name))
 }
 
 /// A reference to `owner` as the controller.

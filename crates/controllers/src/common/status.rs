@@ -1,34 +1,38 @@
-//! Writing a status.
+//! Status writes. Upstream's roles let most controllers update a status but not patch it.
 
 use std::fmt::Debug;
 
-use kube::Api;
+use client::write::is_conflict;
 use kube::api::PostParams;
+use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Replaces the status of the very object that was looked at (upstream's roles let controllers update, not patch).
-/// None when it is gone or has changed: that change is on its way to the informer, which brings the reconciler back.
-pub(crate) async fn write<K>(api: &Api<K>, new: &K) -> kube::Result<Option<K>>
-where
-    K: kube::Resource + Clone + DeserializeOwned + Serialize + Debug,
-{
-    let name = new.meta().name.clone().unwrap_or_default();
-    unless_lost(api.replace_status(&name, &PostParams::default(), new).await)
-}
+/// How often a conflicting write is tried again.
+const ATTEMPTS: usize = 4;
 
-/// The same for the object itself.
-pub(crate) async fn replace<K>(api: &Api<K>, new: &K) -> kube::Result<Option<K>>
+/// Writes what `set` changes of an object's status, if anything. Answers the object as it is then. One that was written
+/// by somebody else meanwhile is read again; one that is another object by now is left alone.
+pub(crate) async fn write_status<K>(api: &Api<K>, object: &K, set: impl Fn(&mut K)) -> kube::Result<K>
 where
-    K: kube::Resource + Clone + DeserializeOwned + Serialize + Debug,
+    K: Resource + Clone + DeserializeOwned + Serialize + Debug + PartialEq,
 {
-    let name = new.meta().name.clone().unwrap_or_default();
-    unless_lost(api.replace(&name, &PostParams::default(), new).await)
-}
-
-fn unless_lost<K>(result: kube::Result<K>) -> kube::Result<Option<K>> {
-    match result {
-        Err(error) if client::write::is_conflict(&error) || client::write::is_not_found(&error) => Ok(None),
-        other => other.map(Some),
+    let mut seen = object.clone();
+    let name = object.meta().name.clone().unwrap_or_default();
+    for _ in 0..ATTEMPTS {
+        let mut wanted = seen.clone();
+        set(&mut wanted);
+        if wanted == seen {
+            return Ok(seen);
+        }
+        match api.replace_status(&name, &PostParams::default(), &wanted).await {
+            Err(error) if is_conflict(&error) => {}
+            other => return other,
+        }
+        seen = api.get(&name).await?;
+        if seen.meta().uid != object.meta().uid {
+            break;
+        }
     }
+    Ok(seen)
 }

@@ -1,6 +1,5 @@
 //! What a Deployment's ReplicaSets are to become, and what its status says. Pure.
 
-mod hash;
 mod revision;
 mod rolling;
 mod scale;
@@ -12,7 +11,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 
-pub(super) use hash::same_template;
 use sets::Sets;
 pub(super) use sets::{is_recreate, replicas};
 use status::Progress;

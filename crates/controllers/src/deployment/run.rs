@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::selector::LabelSelector;
 use client::{EventRecorder, Informer, ObjectKey, Outcome, Reconciler, Runner, reference};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
@@ -14,13 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, Observed, Plan, REVISION, is_recreate, replicas};
 use crate::common::owner::{self, Claim};
-use crate::common::{pods, status};
+use crate::common::{hash, pods, status};
 use crate::context::{Context, start};
 
 const ACCOUNT: &str = "deployment-controller";
 const WORKERS: usize = 5;
-/// Pods by the uid of their controller.
-const BY_OWNER: &str = "owner";
 
 struct Deployments {
     client: kube::Client,
@@ -34,7 +32,7 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let deployments = context.informers.get::<Deployment>();
     let sets = context.informers.get::<ReplicaSet>();
     let pods = context.informers.get::<Pod>();
-    pods.add_index(BY_OWNER, |pod| owner::controller_of(&pod.metadata).map(|o| o.uid.clone()).into_iter().collect());
+    pods::index_by_owner(&pods);
     let reconciler = Arc::new(Deployments {
         client: context.client(ACCOUNT),
         events: context.recorder(ACCOUNT),
@@ -55,14 +53,9 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     start(runner, synced, shutdown).await;
 }
 
-fn owned_by(meta: &ObjectMeta) -> Option<ObjectKey> {
-    let owner = owner::controller_of(meta).filter(|owner| owner.kind == "Deployment")?;
-    Some(ObjectKey::new(meta.namespace.clone().unwrap_or_default(), &owner.name))
-}
-
 fn owners(deployments: &Informer<Deployment>, meta: &ObjectMeta) -> Vec<ObjectKey> {
     if owner::controller_of(meta).is_some() {
-        return owned_by(meta).into_iter().collect();
+        return owner::owned_by("Deployment", meta).into_iter().collect();
     }
     let labels = meta.labels.clone().unwrap_or_default();
     let all = deployments.list_namespace(meta.namespace.as_deref().unwrap_or_default());
@@ -74,7 +67,7 @@ fn owners(deployments: &Informer<Deployment>, meta: &ObjectMeta) -> Vec<ObjectKe
 fn waiting_for(deployments: &Informer<Deployment>, sets: &Informer<ReplicaSet>, pod: &Pod) -> Option<ObjectKey> {
     let owner = owner::controller_of(&pod.metadata).filter(|owner| owner.kind == "ReplicaSet")?;
     let set = sets.get(pod.metadata.namespace.as_deref().unwrap_or_default(), &owner.name)?;
-    let key = owned_by(&set.metadata)?;
+    let key = owner::owned_by("Deployment", &set.metadata)?;
     deployments.find(&key).is_some_and(|deployment| is_recreate(&deployment)).then_some(key)
 }
 
@@ -134,7 +127,7 @@ impl Deployments {
 
     fn populated(&self, sets: &[ReplicaSet]) -> Vec<String> {
         let uids = sets.iter().filter_map(|set| set.metadata.uid.clone());
-        let lives = |uid: &String| self.pods.by_index(BY_OWNER, uid).iter().any(|pod| !pods::is_finished(pod));
+        let lives = |uid: &String| self.pods.by_index(pods::BY_OWNER, uid).iter().any(|pod| !pods::is_finished(pod));
         uids.filter(lives).collect()
     }
 
@@ -152,20 +145,30 @@ impl Deployments {
         for set in &plan.delete {
             delete(&api, set).await?;
         }
-        let api = Api::<Deployment>::namespaced(self.client.clone(), &key.namespace);
-        let mut new = deployment.clone();
-        if let Some(revision) = &plan.revision {
-            new.metadata.annotations.get_or_insert_default().insert(REVISION.into(), revision.clone());
-            match status::replace(&api, &new).await? {
-                Some(stored) => new = stored,
-                None => return Ok(Outcome::Done),
-            }
-        }
-        if new.status.as_ref() != Some(&plan.status) {
-            new.status = Some(plan.status);
-            status::write(&api, &new).await?;
-        }
+        let current = self.write_revision(key, deployment, plan.revision).await?;
+        self.write_status(key, &current, &plan.status).await?;
         Ok(plan.again.map_or(Outcome::Done, Outcome::RequeueAfter))
+    }
+
+    async fn write_revision(
+        &self,
+        key: &ObjectKey,
+        deployment: &Deployment,
+        revision: Option<String>,
+    ) -> kube::Result<Deployment> {
+        let mut current = deployment.clone();
+        let Some(revision) = revision else { return Ok(current) };
+        current.metadata.annotations.get_or_insert_default().insert(REVISION.into(), revision);
+        let api = Api::<Deployment>::namespaced(self.client.clone(), &key.namespace);
+        api.replace(&key.name, &PostParams::default(), &current).await
+    }
+
+    async fn write_status(&self, key: &ObjectKey, deployment: &Deployment, new: &DeploymentStatus) -> kube::Result<()> {
+        let api = Api::<Deployment>::namespaced(self.client.clone(), &key.namespace);
+        match status::write_status(&api, deployment, |object| object.status = Some(new.clone())).await {
+            Err(error) if client::write::is_not_found(&error) => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// False when the name was taken by a set of another template: the next hash is another one.
@@ -190,7 +193,7 @@ impl Deployments {
                 let ours =
                     owner::controller_of(&there.metadata).map(|owner| &owner.uid) == deployment.metadata.uid.as_ref();
                 let template = there.spec.template.as_ref();
-                if ours && template.is_some_and(|other| plan::same_template(other, &deployment.spec.template)) {
+                if ours && template.is_some_and(|other| hash::same_template(other, &deployment.spec.template)) {
                     // The cache is late: its change comes, and with it the next look.
                     return Ok(false);
                 }
@@ -208,10 +211,7 @@ impl Deployments {
     async fn count_collision(&self, deployment: &Deployment) -> kube::Result<()> {
         let mut status = deployment.status.clone().unwrap_or_default();
         status.collision_count = Some(status.collision_count.unwrap_or(0).saturating_add(1));
-        let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
-        let api = Api::<Deployment>::namespaced(self.client.clone(), namespace);
-        let new = Deployment { status: Some(status), ..deployment.clone() };
-        status::write(&api, &new).await.map(drop)
+        self.write_status(&ObjectKey::of(&deployment.metadata), deployment, &status).await
     }
 
     /// A whole update: it fails if the set is no longer what was looked at.

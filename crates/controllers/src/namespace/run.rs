@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{Remains, conditions};
 use crate::common::discovery::{Served, served};
-use crate::common::{patch, pods};
+use crate::common::{pods, status};
 use crate::context::{Context, start};
 
 const ACCOUNT: &str = "namespace-controller";
@@ -70,17 +70,18 @@ impl Reconciler for Namespaces {
             return Ok(Outcome::Done);
         };
         let remains = self.empty(key).await;
-        self.report(key, &namespace, &remains).await?;
+        let reported = match self.report(&namespace, &remains).await {
+            Err(error) if client::write::is_not_found(&error) => return Ok(Outcome::Done),
+            other => other?,
+        };
         if !remains.is_empty() {
             return Ok(Outcome::RequeueAfter(self.patience(key)));
         }
-        let mut ended = (*namespace).clone();
+        let mut ended = reported;
         if let Some(spec) = &mut ended.spec {
             spec.finalizers.get_or_insert_default().retain(|name| name != FINALIZER);
         }
-        // Written with the newest version of itself, since the report changed it.
         let api = Api::<Namespace>::all(self.client.clone());
-        ended.metadata.resource_version = None;
         match api.replace_subresource("finalize", key, &PostParams::default(), &ended).await {
             Err(error) if client::write::is_not_found(&error) => Ok(Outcome::Done),
             other => other.map(|_| Outcome::Done),
@@ -146,17 +147,15 @@ impl Namespaces {
         Ok(remains)
     }
 
-    async fn report(&self, key: &str, namespace: &Namespace, remains: &Remains) -> kube::Result<()> {
-        let old = namespace.status.clone().unwrap_or_default();
-        let mut new = old.clone();
-        new.phase = Some("Terminating".into());
-        new.conditions = Some(conditions(old.conditions.as_deref().unwrap_or_default(), remains, Timestamp::now()));
+    async fn report(&self, namespace: &Namespace, remains: &Remains) -> kube::Result<Namespace> {
+        let now = Timestamp::now();
         let api = Api::<Namespace>::all(self.client.clone());
-        let uid = namespace.metadata.uid.as_deref().unwrap_or_default();
-        match patch::write_status(&api, (key, uid), &old, &new).await {
-            Err(error) if client::write::is_not_found(&error) => Ok(()),
-            other => other.map(drop),
-        }
+        let say = |namespace: &mut Namespace| {
+            let status = namespace.status.get_or_insert_default();
+            status.phase = Some("Terminating".into());
+            status.conditions = Some(conditions(status.conditions.as_deref().unwrap_or_default(), remains, now));
+        };
+        status::write_status(&api, namespace, say).await
     }
 
     /// The longest grace of a pod that is still there.

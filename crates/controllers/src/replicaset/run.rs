@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::selector::LabelSelector;
-use client::{Change, EventRecorder, Informer, ObjectKey, Outcome, Reconciler, Runner, reference};
+use client::{EventRecorder, Informer, ObjectKey, Outcome, Reconciler, Runner, reference};
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -21,6 +21,7 @@ use crate::common::{pods, slow_start, status};
 use crate::context::{Context, start};
 
 const ACCOUNT: &str = "replicaset-controller";
+const KIND: &str = "ReplicaSet";
 const WORKERS: usize = 5;
 
 struct ReplicaSets {
@@ -34,6 +35,7 @@ struct ReplicaSets {
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let sets = context.informers.get::<ReplicaSet>();
     let pods = context.informers.get::<Pod>();
+    pods::index_by_owner(&pods);
     let expectations = Arc::new(Expectations::default());
     let reconciler = Arc::new(ReplicaSets {
         client: context.client(ACCOUNT),
@@ -43,7 +45,7 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
         expectations: Arc::clone(&expectations),
     });
     // Before the runner's own handlers: what is queued by a change must find it counted.
-    let _seen = pods.on_change(move |change| observe(&expectations, change));
+    let _seen = pods.on_change(move |change| expectations.observe(KIND, change));
     let orphans = sets.clone();
     let runner = Runner::new(reconciler, WORKERS)
         .watch(&sets, |set: &ReplicaSet| Some(ObjectKey::of(&set.metadata)))
@@ -55,15 +57,10 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     start(runner, synced, shutdown).await;
 }
 
-fn owned_by(meta: &ObjectMeta) -> Option<ObjectKey> {
-    let owner = owner::controller_of(meta).filter(|owner| owner.kind == "ReplicaSet")?;
-    Some(ObjectKey::new(meta.namespace.clone().unwrap_or_default(), &owner.name))
-}
-
 /// The set of a pod; of a pod without controller every set that may want it.
 fn owners(sets: &Informer<ReplicaSet>, meta: &ObjectMeta) -> Vec<ObjectKey> {
     if owner::controller_of(meta).is_some() {
-        return owned_by(meta).into_iter().collect();
+        return owner::owned_by(KIND, meta).into_iter().collect();
     }
     let labels = meta.labels.clone().unwrap_or_default();
     let sets = sets.list_namespace(meta.namespace.as_deref().unwrap_or_default());
@@ -73,26 +70,6 @@ fn owners(sets: &Informer<ReplicaSet>, meta: &ObjectMeta) -> Vec<ObjectKey> {
 
 fn selector(set: &ReplicaSet) -> Option<LabelSelector> {
     client::selector(Some(&set.spec.selector)).filter(|selector| !selector.is_empty())
-}
-
-fn observe(expectations: &Expectations, change: &Change<Pod>) {
-    match change {
-        Change::Applied { old, new, .. } => {
-            let Some(set) = owned_by(&new.metadata) else { return };
-            if old.is_none() {
-                expectations.created(&set);
-            }
-            if pods::is_terminating(new) {
-                expectations.deleted(&set, new.metadata.uid.as_deref().unwrap_or_default());
-            }
-        }
-        Change::Deleted { old, .. } => {
-            if let Some(set) = owned_by(&old.metadata) {
-                expectations.deleted(&set, old.metadata.uid.as_deref().unwrap_or_default());
-            }
-        }
-        Change::Resync => {}
-    }
 }
 
 impl Reconciler for ReplicaSets {
@@ -119,9 +96,9 @@ impl Reconciler for ReplicaSets {
         let failure = managed.as_ref().err().map(|(reason, error)| (*reason, message(error)));
         let status = plan::status(&set, &owned, failure, now);
         let api = Api::<ReplicaSet>::namespaced(self.client.clone(), &key.namespace);
-        if set.status.as_ref() != Some(&status) {
-            let new = ReplicaSet { status: Some(status), ..(*set).clone() };
-            status::write(&api, &new).await?;
+        match status::write_status(&api, &*set, |set| set.status = Some(status.clone())).await {
+            Err(error) if !client::write::is_not_found(&error) => return Err(error),
+            _ => {}
         }
         managed.map_err(|(_, error)| error)?;
         let next = plan::next_available(&set, &owned, now);
@@ -144,12 +121,13 @@ impl ReplicaSets {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let mut owned = Vec::new();
         let mut checked = false;
-        for pod in self.pods.list_namespace(namespace) {
+        let uid = set.metadata.uid.as_deref().unwrap_or_default();
+        for pod in pods::candidates(&self.pods, uid, namespace) {
             match owner::claim(&set.metadata, selector, &pod.metadata) {
                 Claim::Owned => owned.push(pod),
                 Claim::Foreign => {}
                 Claim::Release => {
-                    owner::release(&api, &pod.metadata, set.metadata.uid.as_deref().unwrap_or_default()).await?;
+                    owner::release(&api, &pod.metadata, uid).await?;
                 }
                 Claim::Adopt if pods::is_finished(&pod) => {}
                 Claim::Adopt => {
@@ -180,7 +158,9 @@ impl ReplicaSets {
         owned: &[Arc<Pod>],
     ) -> Result<(), (&'static str, kube::Error)> {
         let active: Vec<_> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
-        match plan::manage(set, &active, &self.related(set), Timestamp::now()) {
+        let surplus = active.len() > plan::wanted(set);
+        let related = if surplus { self.related(set) } else { HashMap::new() };
+        match plan::manage(set, &active, &related, Timestamp::now()) {
             Action::Nothing => Ok(()),
             Action::Create(count) => self.create(key, set, count).await.map_err(|error| ("FailedCreate", error)),
             Action::Delete(victims) => self.delete(key, set, victims).await.map_err(|error| ("FailedDelete", error)),
@@ -199,10 +179,10 @@ impl ReplicaSets {
         });
         let uids: HashSet<_> = siblings.filter_map(|set| set.metadata.uid.clone()).collect();
         let mut nodes = HashMap::new();
-        for pod in self.pods.list_namespace(namespace).iter().filter(|pod| pods::is_active(pod)) {
-            let related = owner::controller_of(&pod.metadata).is_some_and(|owner| uids.contains(&owner.uid));
-            if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).filter(|_| related) {
-                *nodes.entry(node).or_insert(0) += 1;
+        let related = uids.iter().flat_map(|uid| self.pods.by_index(pods::BY_OWNER, uid));
+        for pod in related.filter(|pod| pods::is_active(pod)) {
+            if let Some(node) = pods::node(&pod) {
+                *nodes.entry(node.to_owned()).or_insert(0) += 1;
             }
         }
         nodes

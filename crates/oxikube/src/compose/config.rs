@@ -27,6 +27,15 @@ pub(super) fn advertise_address() -> Result<IpAddr, Problem> {
     Ok(routed.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |a| a.ip()))
 }
 
+/// The proxy's configuration.
+pub(super) fn proxy(args: &ServerArgs, node: &str) -> proxy::Config {
+    let cluster_cidr = match args.cluster_cidr {
+        ipnet::IpNet::V4(range) => Some(range),
+        ipnet::IpNet::V6(_) => None,
+    };
+    proxy::Config { instance: args.name.clone(), node_name: node.to_owned(), cluster_cidr }
+}
+
 /// The API server's configuration.
 pub(super) fn api_server(args: &ServerArgs, pki: &Pki, node: &str, address: IpAddr) -> Result<Config, Problem> {
     let failed = "cannot make certificates";

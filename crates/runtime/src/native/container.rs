@@ -120,6 +120,7 @@ impl Native {
             stdin_once: container.config.stdin_once,
             oom_score_adj: resources.map(|resources| resources.oom_score_adj),
             cgroup: container.cgroup.clone(),
+            uid: container.identity().uid,
         };
         container.record.lock().started_at = now();
         container.save().map_err(internal)?;

@@ -65,6 +65,7 @@ impl Native {
             ours.push(stdio.stdin.then_some(write));
             for wanted in [stdio.stdout, stdio.stderr] {
                 let (read, write) = sys::fd::pipe().map_err(internal)?;
+                sys::fd::give_to(&write, container.identity().uid).map_err(internal)?;
                 theirs.push(if wanted { write } else { null().map_err(internal)? });
                 ours.push(wanted.then_some(read));
             }

@@ -97,6 +97,9 @@ pub struct Start {
     pub oom_score_adj: Option<i64>,
     /// Control group, for telling whether memory ran out.
     pub cgroup: String,
+    /// User that the container runs as: its streams are this one's, so that it can open `/dev/stdout`.
+    #[serde(default)]
+    pub uid: u32,
 }
 
 /// How to run a command.

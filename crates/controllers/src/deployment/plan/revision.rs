@@ -3,10 +3,10 @@
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec};
 use kube::api::ObjectMeta;
 
-use super::hash::{HASH_LABEL, hash};
 use super::sets::{self, Sets, annotation, replicas, wanted};
 use super::status::Progress;
 use super::{REVISION, rolling};
+use crate::common::hash::{HASH_LABEL, hash};
 use crate::common::owner::controller_reference;
 
 const HISTORY: &str = "deployment.kubernetes.io/revision-history";

@@ -85,10 +85,13 @@ impl Shim {
             [null()?, null()?, null()?]
         } else {
             let ((out_read, out_write), (err_read, err_write)) = (sys::fd::pipe()?, sys::fd::pipe()?);
+            // What opens `/dev/stdout` by its path needs leave of its own.
+            [&out_write, &err_write].into_iter().try_for_each(|fd| sys::fd::give_to(fd, start.uid))?;
             outputs.extend([Output::new(out_read, "stdout")?, Output::new(err_read, "stderr")?]);
             let stdin = if start.stdin {
                 let (read, write) = sys::fd::pipe()?;
                 sys::fd::set_nonblocking(&write)?;
+                sys::fd::give_to(&read, start.uid)?;
                 input = Some(File::from(write));
                 File::from(read)
             } else {

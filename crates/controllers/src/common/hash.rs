@@ -1,12 +1,13 @@
-//! Which ReplicaSet a template belongs to.
+//! Which template is which: by what it says.
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::Value;
 
-pub(super) const HASH_LABEL: &str = "pod-template-hash";
+/// Label of a Deployment's sets and pods.
+pub(crate) const HASH_LABEL: &str = "pod-template-hash";
 
 /// Whether two templates say the same, the hash label aside. Empty is the same as absent.
-pub(in crate::deployment) fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
+pub(crate) fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
     a == b || canonical(a) == canonical(b)
 }
 
@@ -41,7 +42,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// A short name for a template; `collisions` gives another one.
-pub(super) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
+pub(crate) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let text = canonical(template).to_string();
     let suffix = collisions.map(i32::to_le_bytes);
