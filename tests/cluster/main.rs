@@ -4,5 +4,6 @@
 
 mod api;
 mod crash;
+mod names;
 mod nginx_story;
 mod refusals;
