@@ -7,3 +7,4 @@ mod crash;
 mod names;
 mod nginx_story;
 mod refusals;
+mod streams;
