@@ -2,7 +2,7 @@
 //! and over the SPDY of older clients.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use tests::Cluster;
 
@@ -24,6 +24,8 @@ fn started() -> Cluster {
 /// A forwarded port, for as long as it is held.
 struct Forward {
     kubectl: Child,
+    /// Held open: kubectl goes on writing to it.
+    _said: BufReader<ChildStdout>,
     url: String,
 }
 
@@ -33,10 +35,11 @@ impl Forward {
         command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets);
         let mut kubectl = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(kubectl.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut said = BufReader::new(kubectl.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
         // Forwarding from 127.0.0.1:PORT -> 80
         let address = line.split_whitespace().nth(2).unwrap_or_else(|| panic!("kubectl said {line:?}")).to_owned();
-        Self { kubectl, url: format!("http://{address}/") }
+        Self { kubectl, _said: said, url: format!("http://{address}/") }
     }
 
     fn fetch(&self, cluster: &Cluster, path: &str) -> Result<String, String> {

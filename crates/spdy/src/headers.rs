@@ -124,7 +124,8 @@ impl Pack {
             packed.put_slice(&[DEFLATE, HAS_DICTIONARY]);
             packed.put_u32(CHECKSUM);
         }
-        for piece in plain.chunks(usize::from(u16::MAX)) {
+        // The empty piece at the end is what a flush leaves: at it readers give out what they have.
+        for piece in plain.chunks(usize::from(u16::MAX)).chain([&[][..]]) {
             let length = u16::try_from(piece.len()).unwrap_or(u16::MAX);
             packed.put_u8(0);
             packed.put_u16_le(length);
@@ -186,6 +187,12 @@ mod tests {
     fn hex(text: &str) -> Vec<u8> {
         let digits: Vec<char> = text.chars().collect();
         digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_block_ends_flushed() {
+        let packed = Pack::default().block(&Vec::new());
+        assert_eq!(&packed[..], hex("7820e3c6a7c2000400fbff00000000000000ffff"));
     }
 
     #[test]
