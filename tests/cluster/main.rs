@@ -6,3 +6,4 @@ mod api;
 mod crash;
 mod nginx_story;
 mod refusals;
+mod roles;
