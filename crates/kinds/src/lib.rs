@@ -19,6 +19,7 @@ pub fn rules(gvk: &GroupVersionKind) -> &'static Rules {
     match &*gvk.gv.group {
         "" => core::rules(&gvk.kind),
         "apps" => apps::rules(&gvk.kind),
+        "apiregistration.k8s.io" => &rules::API_SERVICE,
         "rbac.authorization.k8s.io" => &rules::RBAC,
         _ => &Rules::PLAIN,
     }

@@ -75,3 +75,6 @@ impl Rules {
 /// Kinds of rbac.authorization.k8s.io.
 pub(crate) static RBAC: Rules =
     Rules { names: NameRule::PathSegment, create_on_update: true, has_generation: false, ..Rules::PLAIN };
+
+/// Named `VERSION.GROUP`, with an empty group for core.
+pub(crate) static API_SERVICE: Rules = Rules { names: NameRule::PathSegment, has_generation: false, ..Rules::PLAIN };
