@@ -7,3 +7,4 @@ mod crash;
 mod nginx_story;
 mod refusals;
 mod roles;
+mod story;

@@ -102,6 +102,9 @@ pub(crate) struct ServerArgs {
     /// Port of the kubelet
     #[arg(long, default_value_t = 10250, value_name = "PORT")]
     pub(crate) kubelet_port: u16,
+    /// Write an audit log, one JSON line a request
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_log_path: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

@@ -95,6 +95,7 @@ pub(super) fn api_server(args: &ServerArgs, pki: &Pki, node: &str, address: IpAd
         service_cidr: args.service_cluster_ip_range,
         node_ports: 30000..=32767,
         event_ttl_seconds: 3600,
+        audit_log: args.audit_log_path.clone(),
         max_reads: 400,
         max_writes: 200,
         max_connections: 10_000,

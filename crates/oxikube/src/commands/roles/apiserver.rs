@@ -67,6 +67,9 @@ pub(crate) struct ApiServerArgs {
     /// How long Events are kept
     #[arg(long, default_value = "1h", value_parser = duration)]
     event_ttl: std::time::Duration,
+    /// Write an audit log, one JSON line a request
+    #[arg(long, value_name = "FILE")]
+    audit_log_path: Option<PathBuf>,
     /// Reading requests in flight
     #[arg(long, default_value_t = 400)]
     max_requests_inflight: usize,
@@ -129,6 +132,7 @@ fn config(args: &ApiServerArgs, listen: SocketAddr, address: IpAddr) -> Result<C
         service_cidr: args.service_cluster_ip_range,
         node_ports: first..=last,
         event_ttl_seconds: args.event_ttl.as_secs(),
+        audit_log: args.audit_log_path.clone(),
         max_reads: args.max_requests_inflight,
         max_writes: args.max_mutating_requests_inflight,
         max_connections: 10_000,
