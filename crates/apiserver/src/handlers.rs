@@ -250,6 +250,9 @@ where
     let options = read_delete_options(context, incoming).await?;
     let (context, options) = options;
     match context.delete(name, &options).await? {
+        Deleted::Gone(tree) if context.kind.resource.returns_deleted() => {
+            written(&context, Written { tree, object: None, created: false }, view)
+        }
         Deleted::Gone(last) => {
             let resource = context.kind.resource;
             let status = api::status::success(resource.group, resource.plural, name, api::meta::uid(&last));

@@ -43,7 +43,12 @@ impl Context {
                     let prefix = api::meta::text(&tree, "generateName").to_owned();
                     api::meta::set(&mut tree, "name", api::names::generate(&prefix));
                 }
-                Ok(object) => return Ok(Written { tree, object, created: true }),
+                Ok(object) => {
+                    if let Some(warning) = super::notyet::warning(self.kind.resource) {
+                        self.warn(warning);
+                    }
+                    return Ok(Written { tree, object, created: true });
+                }
                 Err(error) => return Err(error),
             }
         }
