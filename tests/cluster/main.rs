@@ -4,6 +4,7 @@
 
 mod api;
 mod crash;
+mod names;
 mod nginx_story;
 mod refusals;
 mod roles;

@@ -66,6 +66,7 @@ fn nginx_on_a_cluster_of_separate_processes() {
     processes.start(&cluster, "controller-manager", &[&config("controller-manager"), &pki("root-ca-file", "ca.crt")]);
     processes.start(&cluster, "scheduler", &[&config("scheduler")]);
     processes.start(&cluster, "proxy", &[&config("proxy"), &instance, "--hostname-override=node-1"]);
+    processes.start(&cluster, "dns", &[&config("dns")]);
     let import = |command: &[&str]| cluster.oxikube_command().args(command).arg(data("node")).output().unwrap();
     let archive = format!("{}/../target/nginx.tar", env!("CARGO_MANIFEST_DIR"));
     let kubelet: Vec<String> = vec![
@@ -95,6 +96,12 @@ fn nginx_on_a_cluster_of_separate_processes() {
         } else {
             Err(format!("{page:?}"))
         }
+    });
+    let pod = cluster.kubectl(&["get", "pods", "-l", "app=nginx", "-o", "name"]).must();
+    let pod = pod.lines().next().unwrap().to_owned();
+    eventually("the service is found by name", || {
+        let page = cluster.kubectl(&["exec", &pod, "--", "curl", "-s", "-m", "3", "http://nginx"]);
+        if page.stdout.contains("Welcome to nginx") { Ok(()) } else { Err(page.stderr) }
     });
     processes.stop();
     let down = cluster.oxikube_command().args(["down", "--purge", &instance]).arg(data("node")).output().unwrap();

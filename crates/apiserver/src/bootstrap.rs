@@ -46,7 +46,8 @@ pub(crate) async fn run(server: &Arc<Server>) -> Result<(), ApiError> {
     ensure_all(server, "apiregistration.k8s.io", api_services()).await?;
     extension_authentication(server).await?;
     cluster_info(server).await?;
-    kubernetes_service(server).await
+    kubernetes_service(server).await?;
+    dns_service(server).await
 }
 
 /// Creates an object unless one of its name is there.
@@ -163,6 +164,31 @@ async fn kubernetes_service(server: &Arc<Server>) -> Result<(), ApiError> {
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     });
     replace(server, "discovery.k8s.io", "endpointslices", slice).await
+}
+
+/// The Service of the cluster's DNS. It leads nowhere: every node answers at this address itself, unless somebody adds a
+/// selector.
+async fn dns_service(server: &Arc<Server>) -> Result<(), ApiError> {
+    let Some(address) = server.config.cluster_dns.filter(|ip| server.config.service_cidr.contains(ip)) else {
+        return Ok(());
+    };
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "kube-dns", "namespace": "kube-system",
+            "labels": {
+                "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS",
+            },
+        },
+        "spec": {
+            "type": "ClusterIP", "clusterIP": address.to_string(), "sessionAffinity": "None",
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+            ],
+        },
+    });
+    ensure(server, "", "services", service).await
 }
 
 /// Creates an object, or brings the present one to this content.

@@ -40,6 +40,8 @@ pub struct Config {
     pub issuer: String,
     /// Address range of services.
     pub service_cidr: IpNet,
+    /// Address of the cluster's DNS: the Service `kube-dns` gets it when it lies in the range of services.
+    pub cluster_dns: Option<IpAddr>,
     /// Ports of NodePort services.
     pub node_ports: RangeInclusive<u16>,
     /// Seconds that Events are kept.

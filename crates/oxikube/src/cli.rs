@@ -57,6 +57,9 @@ enum Command {
     /// Run a node's service proxy
     #[command(after_help = "Example:\n  oxikube proxy --kubeconfig proxy.kubeconfig")]
     Proxy(roles::proxy::ProxyArgs),
+    /// Run a node's resolver
+    #[command(after_help = "Example:\n  oxikube dns --kubeconfig dns.kubeconfig")]
+    Dns(roles::dns::DnsArgs),
     /// Make keys, certificates and kubeconfigs
     #[command(after_help = "Example:\n  oxikube certs create --server https://10.0.0.1:6443")]
     Certs(commands::certs::CertsArgs),
@@ -138,6 +141,7 @@ pub(crate) fn run() -> Result<(), Problem> {
         Command::Scheduler(args) => roles::run(&args.log.clone(), |stop| roles::scheduler::run(args, stop)),
         Command::Kubelet(args) => roles::run(&args.log.clone(), |stop| roles::kubelet::run(*args, stop)),
         Command::Proxy(args) => roles::run(&args.log.clone(), |stop| roles::proxy::run(args, stop)),
+        Command::Dns(args) => roles::run(&args.log.clone(), |stop| roles::dns::run(args, stop)),
         Command::Certs(args) => commands::certs::run(args),
         Command::Kubeconfig(data) => commands::kubeconfig::run(&data),
     }

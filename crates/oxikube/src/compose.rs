@@ -63,6 +63,9 @@ pub(crate) async fn run(
     let proxy = config::proxy(args, &name);
     let informers = client::Informers::new(api.client(User::authenticated("system:kube-proxy", &[])));
     roles.run("proxy", Proxy::build(proxy, &informers).run(shutdown.clone()));
+    if let Some(dns) = node.dns(args, api.client(User::service_account("kube-system", "kube-dns"))).await? {
+        roles.run("dns", dns.run(shutdown.clone()));
+    }
     roles.wait().await;
     node.engine.close().await;
     serving.cancel();

@@ -18,7 +18,7 @@ pub(crate) fn start(args: &LogArgs) {
     let level = match args.verbosity {
         0 => "error",
         1 => "warn,oxikube=info",
-        2 | 3 => "info",
+        2 | 3 => "info,hickory_server=warn",
         4 | 5 => "debug,hyper=info,h2=info,rustls=info,tower=info",
         _ => "trace",
     };

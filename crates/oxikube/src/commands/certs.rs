@@ -58,11 +58,12 @@ pub(crate) fn run(args: CertsArgs) -> Result<(), Problem> {
     compose::api_certificates(&pki, &node, address, args.service_cluster_ip_range)?;
     compose::kubelet_certificate(&pki, &node, address)?;
     let node_user = format!("system:node:{node}");
-    let users: [(&str, &str, &[&str]); 5] = [
+    let users: [(&str, &str, &[&str]); 6] = [
         ("admin", "kubernetes-admin", &["kubeadm:cluster-admins"]),
         ("controller-manager", "system:kube-controller-manager", &[]),
         ("scheduler", "system:kube-scheduler", &[]),
         ("proxy", "system:kube-proxy", &[]),
+        ("dns", "system:serviceaccount:kube-system:kube-dns", &[]),
         ("node", &node_user, &["system:nodes"]),
     ];
     for (name, user, groups) in users {

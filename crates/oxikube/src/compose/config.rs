@@ -34,7 +34,11 @@ pub(super) fn proxy(args: &ServerArgs, node: &str) -> proxy::Config {
         IpNet::V4(range) => Some(range),
         IpNet::V6(_) => None,
     };
-    proxy::Config { instance: args.name.clone(), node_name: node.to_owned(), cluster_cidr }
+    let answered_here = match args.cluster_dns {
+        IpAddr::V4(address) => vec![address],
+        IpAddr::V6(_) => Vec::new(),
+    };
+    proxy::Config { instance: args.name.clone(), node_name: node.to_owned(), cluster_cidr, answered_here }
 }
 
 /// The API server's serving certificate, and the one that it shows to kubelets.
@@ -93,6 +97,7 @@ pub(super) fn api_server(args: &ServerArgs, pki: &Pki, node: &str, address: IpAd
         token_public_key,
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
         service_cidr: args.service_cluster_ip_range,
+        cluster_dns: Some(args.cluster_dns),
         node_ports: 30000..=32767,
         event_ttl_seconds: 3600,
         audit_log: args.audit_log_path.clone(),

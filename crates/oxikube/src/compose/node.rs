@@ -4,10 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use cluster::pki::Pki;
+use dns::Dns;
 use ipnet::IpNet;
 use kubelet::{Kubelet, ServerTls};
 use podnet::PodNet;
 use runtime::native::{self, Native};
+use sys::netlink::Netlink;
 
 use crate::cli::ServerArgs;
 use crate::instance::Instance;
@@ -68,6 +70,30 @@ impl Node {
             client_ca_file: Some(instance.path("pki/ca.crt")),
         });
         Kubelet::build(config, client, Arc::new(self.engine.clone())).await.during("cannot build the kubelet")
+    }
+
+    /// Puts the address of the cluster's DNS on the bridge, where it goes with the bridge, and answers there. None when
+    /// the address is not a service's: then somebody else answers.
+    pub(crate) async fn dns(&self, args: &ServerArgs, client: kube::Client) -> Result<Option<Dns>, Problem> {
+        let address = args.cluster_dns;
+        if !args.service_cluster_ip_range.contains(&address) {
+            return Ok(None);
+        }
+        let bridge = self.network.bridge();
+        let on_bridge = async {
+            let netlink = Netlink::here()?;
+            netlink.bridge(bridge).await?;
+            netlink.address(bridge, address, if address.is_ipv4() { 32 } else { 128 }).await?;
+            netlink.up(bridge).await
+        };
+        on_bridge.await.during(format!("cannot put {address} on the bridge {bridge}"))?;
+        let config = dns::Config {
+            listen: vec![SocketAddr::new(address, 53)],
+            cluster_domain: "cluster.local".into(),
+            upstreams: Vec::new(),
+            resolv_conf: "/etc/resolv.conf".into(),
+        };
+        Dns::build(config, client).await.map(Some).during("cannot start the resolver")
     }
 
     /// Takes everything off the host.

@@ -61,6 +61,9 @@ pub(crate) struct ApiServerArgs {
     /// Address range of services
     #[arg(long, default_value = "10.96.0.0/16", value_name = "CIDR")]
     service_cluster_ip_range: ipnet::IpNet,
+    /// Address of the cluster's DNS
+    #[arg(long, default_value = "10.96.0.10", value_name = "IP")]
+    cluster_dns: IpAddr,
     /// Ports of NodePort services
     #[arg(long, default_value = "30000-32767", value_parser = port_range, value_name = "FROM-TO")]
     service_node_port_range: (u16, u16),
@@ -130,6 +133,7 @@ fn config(args: &ApiServerArgs, listen: SocketAddr, address: IpAddr) -> Result<C
         token_public_key: read(&args.service_account_key_file)?,
         issuer: args.service_account_issuer.clone(),
         service_cidr: args.service_cluster_ip_range,
+        cluster_dns: Some(args.cluster_dns),
         node_ports: first..=last,
         event_ttl_seconds: args.event_ttl.as_secs(),
         audit_log: args.audit_log_path.clone(),
