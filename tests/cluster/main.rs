@@ -9,3 +9,4 @@ mod nginx_story;
 mod refusals;
 mod roles;
 mod story;
+mod streams;

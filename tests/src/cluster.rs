@@ -94,9 +94,14 @@ impl Cluster {
     /// # Panics
     /// When it cannot be run at all.
     pub fn kubectl_with(&self, arguments: &[&str], stdin: Option<&str>) -> Output {
+        collect(self.kubectl_command(arguments), stdin)
+    }
+
+    /// kubectl, to be started by the test itself.
+    pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(&kubectl());
         command.args(arguments);
-        collect(command, stdin)
+        command
     }
 
     /// Any command in the cluster's network, with its KUBECONFIG.

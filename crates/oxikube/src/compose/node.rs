@@ -64,6 +64,7 @@ impl Node {
         config.address = SocketAddr::from(([0, 0, 0, 0], args.kubelet_port));
         config.cluster_dns = vec![args.cluster_dns];
         config.cgroup_root = format!("/{}", args.name);
+        config.spdy = Some(kubelet::over_spdy());
         config.tls = Some(ServerTls {
             cert_file: instance.path("pki/kubelet.crt"),
             key_file: instance.path("pki/kubelet.key"),
