@@ -194,6 +194,7 @@ impl Context {
     fn check_new(&self, tree: &Value) -> Result<(), ApiError> {
         let mut errors = metadata::validate(tree, &self.kind);
         errors.extend((self.kind.rules.validate)(tree));
+        errors.extend((self.kind.rules.validate_new)(tree));
         if errors.is_empty() { Ok(()) } else { Err(self.kind.invalid(api::meta::name(tree), &errors)) }
     }
 }
@@ -210,7 +211,7 @@ fn fill_name(tree: &mut Value) -> bool {
 
 /// A creator cannot say the status, where status has a door of its own.
 fn drop_status(context: &Context, tree: &mut Value) {
-    let keeps = context.kind.resource.plural == "nodes" && context.user.node_name().is_some();
+    let keeps = context.kind.resource.group.is_empty() && context.kind.resource.plural == "nodes";
     if context.kind.has_status()
         && !keeps
         && let Some(map) = tree.as_object_mut()

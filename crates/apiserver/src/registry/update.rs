@@ -108,18 +108,24 @@ impl Context {
                 }
                 *new = merged;
             }
-            _ => {}
+            door => (self.kind.rules.door)(door, new, old),
         }
     }
 
     fn check_change(&self, name: &str, new: &Value, old: &Value) -> Result<(), ApiError> {
         let mut errors = metadata::validate_update(new, old);
         errors.extend(metadata::validate(new, &self.kind));
-        if self.subresource == "status" {
-            errors.extend((self.kind.rules.validate_status)(new, old));
-        } else {
-            errors.extend((self.kind.rules.validate)(new));
-            errors.extend((self.kind.rules.validate_update)(new, old));
+        let rules = self.kind.rules;
+        match self.subresource.as_str() {
+            "status" | "approval" => errors.extend((rules.validate_status)(new, old)),
+            "" => {
+                errors.extend((rules.validate)(new));
+                errors.extend((rules.validate_update)(new, old));
+            }
+            door => {
+                errors.extend((rules.validate)(new));
+                errors.extend((rules.validate_door)(door, new, old));
+            }
         }
         if errors.is_empty() { Ok(()) } else { Err(self.kind.invalid(name, &errors)) }
     }
