@@ -12,7 +12,8 @@ use crate::figures::{Bench, objects};
 use crate::processes::pss;
 use crate::report::{median, since};
 
-pub(crate) const FIGURES: &[&str] = &["pod_ready_ms", "pod_gone_ms", "pods30_ready_ms", "pods30_gone_ms", "pod_pss_mib"];
+pub(crate) const FIGURES: &[&str] =
+    &["pod_ready_ms", "pod_gone_ms", "pods30_ready_ms", "pods30_gone_ms", "pod_pss_mib"];
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
@@ -77,11 +78,7 @@ async fn each(bench: &Bench, names: &[String], method: Method) -> Result<(), Fai
 }
 
 /// Waits until that many different pods have got there.
-async fn all(
-    watch: &mut Watch,
-    count: usize,
-    wanted: impl Fn(&serde_json::Value) -> bool,
-) -> Result<(), Failure> {
+async fn all(watch: &mut Watch, count: usize, wanted: impl Fn(&serde_json::Value) -> bool) -> Result<(), Failure> {
     let mut there = HashSet::new();
     watch
         .until("all pods", |event| {
