@@ -7,4 +7,6 @@ mod crash;
 mod names;
 mod nginx_story;
 mod refusals;
+mod roles;
+mod story;
 mod streams;

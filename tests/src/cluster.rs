@@ -64,13 +64,20 @@ impl Cluster {
         self.oxikube(&arguments).must()
     }
 
+    /// A command that runs oxikube in this cluster's network.
+    pub fn oxikube_command(&self) -> Command {
+        let mut command = self.network.command(&binary().display().to_string());
+        command.env("OXIKUBE_DATA_DIR", &self.directory);
+        command
+    }
+
     /// Runs oxikube on this cluster's data directory.
     ///
     /// # Panics
     /// When it cannot be run at all.
     pub fn oxikube(&self, arguments: &[&str]) -> Output {
-        let mut command = self.network.command(&binary().display().to_string());
-        command.env("OXIKUBE_DATA_DIR", &self.directory).args(arguments);
+        let mut command = self.oxikube_command();
+        command.args(arguments);
         collect(command, None)
     }
 

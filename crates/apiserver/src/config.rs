@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub node_ports: RangeInclusive<u16>,
     /// Seconds that Events are kept.
     pub event_ttl_seconds: u64,
+    /// Where to write the audit log.
+    pub audit_log: Option<PathBuf>,
     /// Requests in flight that only read.
     pub max_reads: usize,
     /// Requests in flight that change something.

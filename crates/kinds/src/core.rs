@@ -1,9 +1,16 @@
 //! Kinds of the core group.
 
+mod data;
+mod endpoints;
+mod event;
 pub(crate) mod namespace;
+mod node;
 pub(crate) mod pod;
 pub(crate) mod secret;
 pub(crate) mod service;
+mod storage;
+
+pub(crate) use endpoints::not_special;
 
 use serde_json::Value;
 
@@ -17,8 +24,12 @@ pub(crate) fn rules(kind: &str) -> &'static Rules {
         "Event" => &EVENT,
         "Node" => &NODE,
         "Secret" => &SECRET,
-        "ReplicationController" => &TEMPLATED,
-        "ConfigMap" | "Endpoints" | "ServiceAccount" => &DATA,
+        "ReplicationController" => &REPLICATION_CONTROLLER,
+        "ConfigMap" => &CONFIG_MAP,
+        "Endpoints" => &ENDPOINTS,
+        "ServiceAccount" => &DATA,
+        "PersistentVolume" => &VOLUME,
+        "PersistentVolumeClaim" => &CLAIM,
         _ => &Rules::PLAIN,
     }
 }
@@ -42,6 +53,18 @@ static POD: Rules = Rules {
     ],
     default: pod::default,
     prepare_create: pod::prepare_create,
+    validate: pod::validate,
+    validate_new: pod::validate_new,
+    validate_update: pod::update::validate,
+    door: |door, new, old| match door {
+        "ephemeralcontainers" | "resize" => pod::update::through_door(door, new, old),
+        _ => {}
+    },
+    validate_door: |door, new, old| match door {
+        "ephemeralcontainers" => pod::update::validate_ephemeral(new, old),
+        "resize" => pod::update::validate_resize(new, old),
+        _ => Vec::new(),
+    },
     ..Rules::PLAIN
 };
 
@@ -61,6 +84,9 @@ static SERVICE: Rules = Rules {
     fields: &[("spec.clusterIP", "/spec/clusterIP"), ("spec.type", "/spec/type")],
     default: service::default,
     prepare_create: service::prepare_create,
+    prepare_update: service::prepare_update,
+    validate: service::validate,
+    validate_update: service::validate_update,
     ..Rules::PLAIN
 };
 
@@ -80,25 +106,72 @@ static EVENT: Rules = Rules {
         ("source", "/source/component"),
         ("type", "/type"),
     ],
+    validate_new: event::validate,
     ..Rules::PLAIN
 };
 
-static NODE: Rules =
-    Rules { has_generation: false, fields: &[("spec.unschedulable", "/spec/unschedulable")], ..Rules::PLAIN };
+static NODE: Rules = Rules {
+    has_generation: false,
+    fields: &[("spec.unschedulable", "/spec/unschedulable")],
+    default: node::default,
+    validate: node::validate,
+    validate_update: node::validate_update,
+    ..Rules::PLAIN
+};
 
-static DATA: Rules =
-    Rules { create_on_update: true, has_generation: false, fields: &[("type", "/type")], ..Rules::PLAIN };
+static VOLUME: Rules = Rules {
+    has_generation: false,
+    prepare_create: storage::prepare_create,
+    validate: storage::validate_volume,
+    validate_update: storage::validate_volume_update,
+    ..Rules::PLAIN
+};
+
+static CLAIM: Rules = Rules {
+    has_generation: false,
+    prepare_create: storage::prepare_create,
+    validate: storage::validate_claim,
+    validate_update: storage::validate_claim_update,
+    ..Rules::PLAIN
+};
+
+const DATA_RULES: Rules = Rules { create_on_update: true, has_generation: false, ..Rules::PLAIN };
+
+static DATA: Rules = DATA_RULES;
+
+static ENDPOINTS: Rules = Rules { validate: endpoints::validate, ..DATA_RULES };
+
+static CONFIG_MAP: Rules =
+    Rules { validate: data::validate_config_map, validate_update: data::validate_update, ..DATA_RULES };
 
 static SECRET: Rules = Rules {
     create_on_update: true,
     has_generation: false,
     fields: &[("type", "/type")],
     default: secret::default,
+    validate: data::validate_secret,
+    validate_update: data::validate_update,
     ..Rules::PLAIN
 };
 
-/// Kinds that make pods from `spec.template`.
-pub(crate) static TEMPLATED: Rules = Rules { default: default_template, ..Rules::PLAIN };
+static REPLICATION_CONTROLLER: Rules = Rules {
+    default: |controller| {
+        default_template(controller);
+        labels_of_template(controller);
+    },
+    prepare_create: |controller| api::meta::put(controller, "status", serde_json::json!({"replicas": 0})),
+    ..Rules::PLAIN
+};
+
+/// Selector and labels that are not said are the template's.
+fn labels_of_template(controller: &mut Value) {
+    let Some(labels) = controller.pointer("/spec/template/metadata/labels").filter(|l| l.is_object()).cloned() else {
+        return;
+    };
+    let spec = api::meta::child_mut(api::meta::map_mut(controller), "spec");
+    spec.entry("selector").or_insert_with(|| labels.clone());
+    api::meta::of_mut(controller).entry("labels").or_insert(labels);
+}
 
 /// Defaults of the pod template at `spec.template`.
 pub(crate) fn default_template(object: &mut Value) {

@@ -5,28 +5,40 @@
 //! Pure: trees in, trees and complaints out.
 
 mod apps;
+mod batch;
+mod check;
 mod columns;
+mod convert;
 mod core;
+mod discovery;
+mod misc;
+mod rbac;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 pub use columns::{Cell, Column, Printer, printer};
+pub use convert::convert;
 pub use rules::{NameRule, Rules};
 
 use api::GroupVersionKind;
 
 /// The rules of a kind, looked up by its storage version's GVK.
 pub fn rules(gvk: &GroupVersionKind) -> &'static Rules {
-    match &*gvk.gv.group {
-        "" => core::rules(&gvk.kind),
-        "apps" => apps::rules(&gvk.kind),
-        "rbac.authorization.k8s.io" => &rules::RBAC,
+    match (&*gvk.gv.group, &*gvk.kind) {
+        ("", kind) => core::rules(kind),
+        ("apps", kind) => apps::rules(kind),
+        ("batch", kind) => batch::rules(kind),
+        ("rbac.authorization.k8s.io", kind) => rbac::rules(kind),
+        ("discovery.k8s.io", "EndpointSlice") => &discovery::ENDPOINT_SLICE,
+        ("coordination.k8s.io", "Lease") => &misc::LEASE,
+        ("autoscaling", "HorizontalPodAutoscaler") => &misc::AUTOSCALER,
+        ("scheduling.k8s.io", "PriorityClass") => &misc::PRIORITY_CLASS,
+        ("networking.k8s.io", "NetworkPolicy") => &misc::NETWORK_POLICY,
+        ("networking.k8s.io", "Ingress") => &misc::INGRESS,
+        ("policy", "PodDisruptionBudget") => &misc::DISRUPTION_BUDGET,
+        ("certificates.k8s.io", "CertificateSigningRequest") => &misc::SIGNING_REQUEST,
+        ("apiregistration.k8s.io", _) => &rules::API_SERVICE,
         _ => &Rules::PLAIN,
-    }
-}
-
-/// Brings an object from one version of its kind to another; both are served versions of one resource.
-pub fn convert(object: &mut serde_json::Value, _from: &GroupVersionKind, to: &GroupVersionKind) {
-    if let Some(map) = object.as_object_mut() {
-        map.insert("apiVersion".into(), to.gv.to_string().into());
     }
 }

@@ -49,8 +49,14 @@ pub struct Rules {
     pub prepare_update: fn(&mut Value, &Value),
     /// Complaints about an object.
     pub validate: fn(&Value) -> Vec<FieldError>,
+    /// Complaints about an object that is new, beside those of `validate`.
+    pub validate_new: fn(&Value) -> Vec<FieldError>,
     /// Complaints about a change. Arguments: new, old.
     pub validate_update: fn(&Value, &Value) -> Vec<FieldError>,
+    /// Restores what a change through a subresource (beside status) may not touch. Arguments: subresource, new, old.
+    pub door: fn(&str, &mut Value, &Value),
+    /// Complaints about a change through a subresource (beside status). Arguments: subresource, new, old.
+    pub validate_door: fn(&str, &Value, &Value) -> Vec<FieldError>,
     /// Complaints about a change through the status subresource. Arguments: new, old.
     pub validate_status: fn(&Value, &Value) -> Vec<FieldError>,
 }
@@ -67,11 +73,13 @@ impl Rules {
         prepare_create: |_| {},
         prepare_update: |_, _| {},
         validate: |_| Vec::new(),
+        validate_new: |_| Vec::new(),
+        door: |_, _, _| {},
+        validate_door: |_, _, _| Vec::new(),
         validate_update: |_, _| Vec::new(),
         validate_status: |_, _| Vec::new(),
     };
 }
 
-/// Kinds of rbac.authorization.k8s.io.
-pub(crate) static RBAC: Rules =
-    Rules { names: NameRule::PathSegment, create_on_update: true, has_generation: false, ..Rules::PLAIN };
+/// Named `VERSION.GROUP`, with an empty group for core.
+pub(crate) static API_SERVICE: Rules = Rules { names: NameRule::PathSegment, has_generation: false, ..Rules::PLAIN };

@@ -163,7 +163,8 @@ mod tests {
 
     fn sync() -> (Arc<Recording>, Sync<Arc<Recording>>) {
         let recording = Arc::new(Recording::default());
-        let config = Config { instance: "a-b".into(), node_name: "n".into(), cluster_cidr: None };
+        let config =
+            Config { instance: "a-b".into(), node_name: "n".into(), cluster_cidr: None, answered_here: Vec::new() };
         (recording.clone(), Sync::new(recording, &config))
     }
 

@@ -4,7 +4,7 @@ use api::ApiError;
 use serde_json::Value;
 use storage::Revision;
 
-use super::create::Written;
+use super::create::{Written, durability};
 use super::{Object, metadata, object};
 use crate::admission::{self, Operation};
 use crate::context::Context;
@@ -83,7 +83,8 @@ impl Context {
             return Ok(Written { tree: current.tree()?, object, created: false });
         }
         let claim = rest::claim(self, &mut new, Some(&old)).await?;
-        let stored = self.store(name, &mut new, Some(current.revision)).await;
+        let durability = durability(self, &new, Some(&old));
+        let stored = self.store(name, &mut new, Some(current.revision), durability).await;
         match &stored {
             Ok(Some(_)) => claim.keep(),
             Ok(None) | Err(_) => claim.release(self).await,
@@ -108,18 +109,24 @@ impl Context {
                 }
                 *new = merged;
             }
-            _ => {}
+            door => (self.kind.rules.door)(door, new, old),
         }
     }
 
     fn check_change(&self, name: &str, new: &Value, old: &Value) -> Result<(), ApiError> {
         let mut errors = metadata::validate_update(new, old);
         errors.extend(metadata::validate(new, &self.kind));
-        if self.subresource == "status" {
-            errors.extend((self.kind.rules.validate_status)(new, old));
-        } else {
-            errors.extend((self.kind.rules.validate)(new));
-            errors.extend((self.kind.rules.validate_update)(new, old));
+        let rules = self.kind.rules;
+        match self.subresource.as_str() {
+            "status" | "approval" => errors.extend((rules.validate_status)(new, old)),
+            "" => {
+                errors.extend((rules.validate)(new));
+                errors.extend((rules.validate_update)(new, old));
+            }
+            door => {
+                errors.extend((rules.validate)(new));
+                errors.extend((rules.validate_door)(door, new, old));
+            }
         }
         if errors.is_empty() { Ok(()) } else { Err(self.kind.invalid(name, &errors)) }
     }

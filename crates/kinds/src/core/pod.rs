@@ -1,6 +1,16 @@
 //! Pods: defaults and what a creator may not say. The defaults of the spec serve pod templates, too.
 
+mod containers;
+mod scheduling;
+mod security;
+pub(crate) mod spec;
+pub(crate) mod template;
+pub(crate) mod update;
+mod volumes;
+
 use serde_json::{Map, Value, json};
+
+use crate::check::{At, Errors};
 
 /// Lists of a pod's containers.
 pub(crate) const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
@@ -19,6 +29,12 @@ pub(crate) fn default(pod: &mut Value) {
 /// Defaults of a pod's or a pod template's spec that depend on other fields.
 pub(crate) fn default_spec(spec: &mut Map<String, Value>) {
     spec.entry("securityContext").or_insert_with(|| json!({}));
+    for volume in spec.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
+        let volume = api::meta::map_mut(volume);
+        if volume.iter().all(|(key, value)| key == "name" || value.is_null()) {
+            volume.insert("emptyDir".into(), json!({}));
+        }
+    }
     for list in CONTAINERS {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             default_container(api::meta::map_mut(container));
@@ -71,9 +87,28 @@ pub(crate) fn prepare_create(pod: &mut Value) {
     let class = quality(pod);
     let map = api::meta::map_mut(pod);
     map.insert("status".into(), json!({"phase": "Pending", "qosClass": class}));
-    if let Some(spec) = map.get_mut("spec").and_then(Value::as_object_mut) {
-        spec.remove("ephemeralContainers");
+}
+
+/// Complaints about a pod.
+pub(crate) fn validate(pod: &Value) -> Errors {
+    let mut errors = Errors::new();
+    spec::validate(&At::field(pod, "spec"), &mut errors);
+    errors
+}
+
+/// Complaints about a new pod only.
+pub(crate) fn validate_new(pod: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let spec = At::field(pod, "spec");
+    let ephemeral = spec.get("ephemeralContainers");
+    if !ephemeral.is_empty() {
+        errors.push(ephemeral.forbidden("cannot be set on create"));
     }
+    let gates = spec.get("schedulingGates");
+    if !gates.is_empty() && !spec.get("nodeName").is_empty() {
+        errors.push(spec.get("nodeName").forbidden("cannot be set until all schedulingGates have been cleared"));
+    }
+    errors
 }
 
 /// Quality-of-service class: <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>
@@ -100,6 +135,9 @@ pub(crate) fn quality(pod: &Value) -> &'static str {
         (true, false) => "Burstable",
     }
 }
+
+#[cfg(test)]
+mod cases;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,9 @@
 //! Services: defaults.
 
+mod validate;
+
+pub(crate) use validate::{prepare_update, validate, validate_update};
+
 use serde_json::{Value, json};
 
 /// Seconds of client-IP affinity.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use cluster::pki::{Leaf, Pki};
+use cluster::pki::Pki;
 use dns::Dns;
 use ipnet::IpNet;
 use kubelet::{Kubelet, ServerTls};
@@ -57,13 +57,7 @@ impl Node {
         address: IpAddr,
         client: kube::Client,
     ) -> Result<Kubelet, Problem> {
-        let leaf = Leaf {
-            name: format!("system:node:{name}"),
-            groups: vec!["system:nodes".into()],
-            dns_names: vec![name.to_owned(), "localhost".into()],
-            addresses: vec![address, IpAddr::from([127, 0, 0, 1])],
-        };
-        pki.leaf("kubelet", &leaf).during("cannot make the kubelet's certificate")?;
+        super::config::kubelet_certificate(pki, name, address)?;
         let mut config = kubelet::Config::new(name, instance.path("kubelet"));
         config.pod_logs_dir = instance.path("logs/pods");
         config.node_ips = vec![address];

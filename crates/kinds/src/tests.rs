@@ -1,0 +1,315 @@
+//! Objects of other kinds that are refused, and with what words.
+
+use serde_json::{Value, json};
+
+use crate::Rules;
+
+fn rules(api_version: &str, kind: &str) -> &'static Rules {
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    let all = api::catalogue::all();
+    let resource = all.iter().find(|r| r.group == group && r.kind == kind).unwrap();
+    crate::rules(&resource.gvk(version))
+}
+
+fn text(errors: &[api::field::FieldError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
+}
+
+fn template() -> Value {
+    json!({"metadata": {"labels": {"a": "b"}}, "spec": {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "containers": [
+        {"name": "c", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}]}})
+}
+
+fn deployment(spec: Value) -> Value {
+    let mut all = json!({
+        "selector": {"matchLabels": {"a": "b"}}, "template": template(), "replicas": 1,
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 1}},
+    });
+    all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    json!({"metadata": {"name": "d"}, "spec": all})
+}
+
+fn service(spec: Value) -> Value {
+    let mut all = json!({"type": "ClusterIP", "sessionAffinity": "None", "ports": [{"port": 80, "targetPort": 80, "protocol": "TCP"}]});
+    all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    json!({"metadata": {"name": "s"}, "spec": all})
+}
+
+#[test]
+fn objects_that_pass_or_are_refused() {
+    let secret = |kind: &str, data: Value| json!({"type": kind, "data": data});
+    let role = |rule: Value| json!({"rules": [rule]});
+    let binding = |kind: &str, subject: Value| json!({"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "r"}, "subjects": [subject]});
+    let slice = |endpoint: Value| json!({"addressType": "IPv4", "endpoints": [endpoint]});
+    for (api_version, kind, object, expected) in [
+        ("apps/v1", "Deployment", deployment(json!({})), ""),
+        (
+            "apps/v1",
+            "Deployment",
+            deployment(json!({"replicas": -1})),
+            "spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+        ),
+        ("apps/v1", "Deployment", deployment(json!({"selector": null})), "spec.selector: Required value"),
+        (
+            "apps/v1",
+            "Deployment",
+            deployment(json!({"selector": {}})),
+            "spec.selector: Invalid value: {}: empty selector is invalid for deployment",
+        ),
+        (
+            "apps/v1",
+            "Deployment",
+            deployment(json!({"selector": {"matchLabels": {"a": "c"}}})),
+            "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`",
+        ),
+        (
+            "apps/v1",
+            "Deployment",
+            deployment(json!({"strategy": {"type": "Recreate", "rollingUpdate": {}}})),
+            "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'",
+        ),
+        (
+            "apps/v1",
+            "Deployment",
+            deployment(
+                json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}}}),
+            ),
+            "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"0%\": may not be 0 when `maxSurge` is 0",
+        ),
+        (
+            "apps/v1",
+            "Deployment",
+            deployment(json!({"progressDeadlineSeconds": 1, "minReadySeconds": 1})),
+            "spec.progressDeadlineSeconds: Invalid value: 1: must be greater than minReadySeconds",
+        ),
+        (
+            "apps/v1",
+            "ReplicaSet",
+            deployment(json!({"selector": {"matchExpressions": [{"key": "a", "operator": "x"}]}})),
+            "spec.selector.matchExpressions[0].operator: Invalid value: \"x\": not a valid selector operator",
+        ),
+        ("v1", "Service", service(json!({})), ""),
+        ("v1", "Service", service(json!({"ports": []})), "spec.ports: Required value"),
+        ("v1", "Service", service(json!({"ports": [], "clusterIP": "None"})), ""),
+        (
+            "v1",
+            "Service",
+            service(json!({"type": "x"})),
+            "spec.type: Unsupported value: \"x\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\"",
+        ),
+        (
+            "v1",
+            "Service",
+            service(json!({"ports": [{"port": 0, "targetPort": 1, "protocol": "TCP"}]})),
+            "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+        ),
+        (
+            "v1",
+            "Service",
+            service(json!({"ports": [{"port": 1, "targetPort": 1, "protocol": "TCP", "nodePort": 30000}]})),
+            "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'",
+        ),
+        (
+            "v1",
+            "Service",
+            service(
+                json!({"ports": [{"port": 1, "targetPort": 1, "protocol": "TCP"}, {"name": "b", "port": 1, "targetPort": 1, "protocol": "TCP"}]}),
+            ),
+            "spec.ports[0].name: Required value | spec.ports[1]: Duplicate value: {\"port\":1,\"protocol\":\"TCP\"}",
+        ),
+        ("v1", "Service", service(json!({"type": "ExternalName"})), "spec.externalName: Required value"),
+        (
+            "v1",
+            "Service",
+            service(json!({"clusterIP": "x"})),
+            "spec.clusterIPs[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        ),
+        (
+            "v1",
+            "Service",
+            service(json!({"clusterIP": "None", "type": "NodePort"})),
+            "spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services",
+        ),
+        (
+            "v1",
+            "ConfigMap",
+            json!({"data": {"a b": "c"}}),
+            "data[a b]: Invalid value: \"a b\": a valid config key must consist of",
+        ),
+        (
+            "v1",
+            "ConfigMap",
+            json!({"data": {"a": "x".repeat(1 << 21)}}),
+            "Too long: may not be more than 1048576 bytes",
+        ),
+        ("v1", "Secret", secret("kubernetes.io/tls", json!({"tls.crt": ""})), "data[tls.key]: Required value"),
+        (
+            "v1",
+            "Secret",
+            secret("kubernetes.io/service-account-token", json!({})),
+            "metadata.annotations[kubernetes.io/service-account.name]: Required value",
+        ),
+        (
+            "v1",
+            "Node",
+            json!({"spec": {"taints": [{"key": "a", "effect": "x"}]}}),
+            "spec.taints[0].effect: Unsupported value: \"x\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
+        ),
+        (
+            "v1",
+            "Endpoints",
+            json!({"subsets": [{}]}),
+            "subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`",
+        ),
+        (
+            "v1",
+            "Endpoints",
+            json!({"subsets": [{"addresses": [{"ip": "127.0.0.1"}]}]}),
+            "subsets[0].addresses[0].ip: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+        ),
+        (
+            "v1",
+            "PersistentVolumeClaim",
+            json!({"spec": {}}),
+            "spec.accessModes: Required value: at least 1 access mode is required | spec.resources[storage]: Required value",
+        ),
+        ("discovery.k8s.io/v1", "EndpointSlice", slice(json!({"addresses": ["10.0.0.1"]})), ""),
+        (
+            "discovery.k8s.io/v1",
+            "EndpointSlice",
+            slice(json!({"addresses": []})),
+            "endpoints[0].addresses: Required value: must contain at least 1 address",
+        ),
+        (
+            "coordination.k8s.io/v1",
+            "Lease",
+            json!({"spec": {"leaseDurationSeconds": 0}}),
+            "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
+        ),
+        (
+            "rbac.authorization.k8s.io/v1",
+            "Role",
+            role(json!({"verbs": ["get"], "nonResourceURLs": ["/x"]})),
+            "rules[0].nonResourceURLs: Invalid value: [\"/x\"]: namespaced rules cannot apply to non-resource URLs",
+        ),
+        (
+            "rbac.authorization.k8s.io/v1",
+            "ClusterRole",
+            role(json!({})),
+            "rules[0].verbs: Required value: verbs must contain at least one value | rules[0].apiGroups: Required value: resource rules must supply at least one api group | rules[0].resources: Required value: resource rules must supply at least one resource",
+        ),
+        (
+            "rbac.authorization.k8s.io/v1",
+            "RoleBinding",
+            binding("x", json!({"kind": "ServiceAccount", "name": "a"})),
+            "roleRef.kind: Unsupported value: \"x\": supported values: \"ClusterRole\", \"Role\"",
+        ),
+        (
+            "rbac.authorization.k8s.io/v1",
+            "ClusterRoleBinding",
+            binding("ClusterRole", json!({"kind": "ServiceAccount", "name": "a"})),
+            "subjects[0].namespace: Required value",
+        ),
+        (
+            "scheduling.k8s.io/v1",
+            "PriorityClass",
+            json!({"metadata": {"name": "a"}, "value": 2_000_000_000}),
+            "value: Forbidden: maximum allowed value of a user defined priority is 1000000000",
+        ),
+        (
+            "batch/v1",
+            "CronJob",
+            json!({"metadata": {"name": "a"}, "spec": {"schedule": "x", "concurrencyPolicy": "Allow", "jobTemplate": {"spec": {"template": template()}}}}),
+            "spec.schedule: Invalid value: \"x\": expected exactly 5 fields, found 1: [x] | spec.jobTemplate.spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"",
+        ),
+    ] {
+        let found = text(&(rules(api_version, kind).validate)(&object));
+        let fits = if expected.is_empty() { found.is_empty() } else { found.contains(expected) };
+        assert!(fits, "{kind}: expected {expected}\nfound {found}");
+    }
+}
+
+#[test]
+fn changes_that_are_refused() {
+    let selector = |v: &str| deployment(json!({"selector": {"matchLabels": {"a": v}}}));
+    for (api_version, kind, old, new, expected) in [
+        (
+            "apps/v1",
+            "Deployment",
+            selector("b"),
+            selector("c"),
+            "spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"c\"}}: field is immutable",
+        ),
+        (
+            "apps/v1",
+            "StatefulSet",
+            json!({"spec": {"serviceName": "a"}}),
+            json!({"spec": {"serviceName": "b"}}),
+            "spec: Forbidden: updates to statefulset spec for fields other than 'replicas'",
+        ),
+        (
+            "v1",
+            "Service",
+            service(json!({"clusterIP": "10.0.0.1"})),
+            service(json!({"clusterIP": "10.0.0.2"})),
+            "spec.clusterIPs[0]: Invalid value: [\"10.0.0.2\"]: may not change once set",
+        ),
+        (
+            "v1",
+            "Secret",
+            json!({"type": "Opaque"}),
+            json!({"type": "x"}),
+            "type: Invalid value: \"x\": field is immutable",
+        ),
+        (
+            "v1",
+            "ConfigMap",
+            json!({"immutable": true, "data": {}}),
+            json!({"data": {"a": "b"}}),
+            "immutable: Forbidden: field is immutable when `immutable` is set | data: Forbidden: field is immutable when `immutable` is set",
+        ),
+        (
+            "v1",
+            "Node",
+            json!({"spec": {"podCIDRs": ["10.0.0.0/24"]}}),
+            json!({"spec": {"podCIDRs": ["10.0.1.0/24"]}}),
+            "spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid",
+        ),
+        (
+            "rbac.authorization.k8s.io/v1",
+            "RoleBinding",
+            json!({"roleRef": {"name": "a"}}),
+            json!({"roleRef": {"name": "b"}}),
+            "roleRef: Invalid value: {\"name\":\"b\"}: cannot change roleRef",
+        ),
+        (
+            "discovery.k8s.io/v1",
+            "EndpointSlice",
+            json!({"addressType": "IPv4"}),
+            json!({"addressType": "IPv6"}),
+            "addressType: Invalid value: \"IPv6\": field is immutable",
+        ),
+        (
+            "batch/v1",
+            "Job",
+            json!({"spec": {"completions": 1}}),
+            json!({"spec": {"completions": 2}}),
+            "spec.completions: Invalid value: 2: field is immutable",
+        ),
+    ] {
+        let found = text(&(rules(api_version, kind).validate_update)(&new, &old));
+        assert!(found.contains(expected), "{kind}: expected {expected}\nfound {found}");
+    }
+}
+
+#[test]
+fn an_update_keeps_the_address_and_leaves_node_ports() {
+    let port = json!([{"port": 80, "nodePort": 30000}]);
+    let old = json!({"spec": {"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ports": port, "externalTrafficPolicy": "Cluster"}});
+    let mut new = json!({"spec": {"type": "ClusterIP", "ports": port, "externalTrafficPolicy": "Cluster"}});
+    (rules("v1", "Service").prepare_update)(&mut new, &old);
+    assert_eq!(
+        new,
+        json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ports": [{"port": 80}]}})
+    );
+}
