@@ -54,6 +54,8 @@ where
     B::Error: Into<BoxError>,
 {
     let (mut parts, body) = request.into_parts();
+    let body = body::Shared::new(body);
+    let rest = body.another();
     let incoming = Incoming {
         upgrade: parts.extensions.remove::<hyper::upgrade::OnUpgrade>(),
         method: parts.method,
@@ -72,7 +74,13 @@ where
         Err(error) => Err(error),
         Ok(user) => authorized(&server, user, info, incoming).await,
     };
-    let answer = answer.unwrap_or_else(|error| body::error(&error));
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            rest.drain().await;
+            body::error(&error)
+        }
+    };
     let known = server.kinds.knows(&resource);
     server.metrics.count(verb, if known { &resource } else { "" }, answer.status().as_u16());
     answer
