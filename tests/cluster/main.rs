@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test both are assertions")]
 
 mod api;
+mod bad_input;
 mod crash;
 mod names;
 mod nginx_story;

@@ -2,6 +2,7 @@
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>
 
+mod escalation;
 mod namespace_lifecycle;
 mod pod_tolerations;
 mod priority;
@@ -57,6 +58,9 @@ pub(crate) async fn validate(
 ) -> Result<(), ApiError> {
     if operation == Operation::Delete {
         namespace_lifecycle::protect(context, old)?;
+    }
+    if let Some(new) = new.filter(|_| context.subresource.is_empty()) {
+        escalation::check(context, new, old).await?;
     }
     authz::node::restrict(&context.user, &context.kind, &context.subresource, new, old)
 }

@@ -1,5 +1,8 @@
 //! Bodies of requests and answers.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use api::ApiError;
@@ -7,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 /// Any error that ends a body.
@@ -20,6 +24,10 @@ pub type Answer = Response<Body>;
 pub(crate) const MAX_BODY: usize = 3 << 20;
 /// A client that does not get its body across in this time is cut off.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much of an unread body is taken in, and how long that may last.
+const DRAINED: usize = 64 << 10;
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A body from bytes.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
@@ -49,6 +57,54 @@ where
             Err(ApiError::too_large(format!("limit is {MAX_BODY}")))
         }
         Ok(Err(error)) => Err(ApiError::bad_request(format!("error reading the request body: {error}"))),
+    }
+}
+
+/// A request's body that can still be reached when whoever was to read it has not: an answer that overtakes the body
+/// makes some HTTP/2 clients see a broken stream instead of the answer.
+pub(crate) struct Shared<B>(Arc<Mutex<Pin<Box<B>>>>);
+
+impl<B> Shared<B>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Into<BoxError>,
+{
+    pub(crate) fn new(body: B) -> Self {
+        Self(Arc::new(Mutex::new(Box::pin(body))))
+    }
+
+    pub(crate) fn another(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    /// Takes in what is left, if it is little and comes soon.
+    pub(crate) async fn drain(self) {
+        if http_body::Body::is_end_stream(&self) {
+            return;
+        }
+        let limited = std::pin::pin!(Limited::new(self, DRAINED));
+        // What does not come is not waited for: the connection tells the client.
+        drop(tokio::time::timeout(DRAIN_TIMEOUT, limited.collect()).await);
+    }
+}
+
+impl<B: http_body::Body> http_body::Body for Shared<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
+        self.0.lock().as_mut().poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.0.lock().size_hint()
     }
 }
 

@@ -54,6 +54,8 @@ where
     B::Error: Into<BoxError>,
 {
     let (mut parts, body) = request.into_parts();
+    let body = body::Shared::new(body);
+    let rest = body.another();
     let incoming = Incoming {
         upgrade: parts.extensions.remove::<hyper::upgrade::OnUpgrade>(),
         method: parts.method,
@@ -74,7 +76,13 @@ where
         Err(error) => (None, Err(error)),
         Ok(user) => (record.is_some().then(|| user.clone()), authorized(&server, user, info, incoming).await),
     };
-    let answer = answer.unwrap_or_else(|error| body::error(&error));
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            rest.drain().await;
+            body::error(&error)
+        }
+    };
     if let Some(record) = record {
         server.audit.end(&record, user.as_ref(), answer.status().as_u16());
     }
@@ -178,7 +186,12 @@ where
     let kind = server.kinds.find(&request.group, &request.version, &request.resource);
     let kind = kind.ok_or_else(ApiError::no_such_path)?.clone();
     let agent = incoming.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let options = Options::parse(&incoming.query, agent)?;
+    let options = Options::parse(&incoming.query, agent, request.verb)?;
+    for (what, text) in [("Name", &request.name), ("Namespace", &request.namespace)] {
+        if let Err(why) = api::names::path_segment(text) {
+            return Err(ApiError::bad_request(format!("{what} parameter invalid: {text:?}: {why}")));
+        }
+    }
     let scoped = kind.resource.namespaced();
     let namespace = if scoped { request.namespace.as_str() } else { "" };
     let context = Context::new(server.clone(), user, kind, namespace, options).subresource(&request.subresource);
@@ -225,13 +238,16 @@ where
             Ok(body::json_bytes(StatusCode::OK, watch))
         }
         "create" => {
-            let body = read_object(incoming).await?;
-            if resource.namespaced() && context.namespace.is_empty() {
-                return Err(ApiError::bad_request("an empty namespace may not be set during creation"));
+            if !name.is_empty() || resource.namespaced() && context.namespace.is_empty() {
+                return Err(ApiError::method_not_supported(resource.group, resource.plural, "create"));
             }
+            let body = read_strictly(context, incoming).await?;
             written(context, context.create(body).await?, view)
         }
-        "update" => written(context, context.update(name, read_object(incoming).await?).await?, view),
+        "update" | "patch" if name.is_empty() => {
+            Err(ApiError::method_not_supported(resource.group, resource.plural, request.verb))
+        }
+        "update" => written(context, context.update(name, read_strictly(context, incoming).await?).await?, view),
         "patch" => {
             let (how, patch) = read_patch(incoming).await?;
             written(context, context.patch(name, how, patch).await?, view)
@@ -295,7 +311,7 @@ where
             .map_err(|e| ApiError::bad_request(format!("the delete options cannot be read: {e}")))?
     };
     if options.grace_period_seconds.is_none() {
-        options.grace_period_seconds = query.get("gracePeriodSeconds").and_then(|g| g.parse().ok());
+        options.grace_period_seconds = query.number("gracePeriodSeconds")?;
     }
     if options.propagation_policy.is_none() {
         options.propagation_policy = query.get("propagationPolicy").map(str::to_owned);
@@ -312,6 +328,18 @@ where
 {
     let bytes = body::read(incoming.body).await?;
     negotiate::decode(&incoming.headers, &bytes)
+}
+
+/// An object to be stored; fields that are there twice are told, or refused, as the client asks.
+async fn read_strictly<B>(context: &Context, incoming: Incoming<B>) -> Result<Value, ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Into<BoxError>,
+{
+    let bytes = body::read(incoming.body).await?;
+    let (object, twice) = negotiate::decode_strictly(&incoming.headers, &bytes)?;
+    context.judge_duplicates(&twice)?;
+    Ok(object)
 }
 
 async fn read_patch<B>(incoming: Incoming<B>) -> Result<(PatchType, Value), ApiError>

@@ -1,5 +1,7 @@
 //! Media types: what a client sends and what it wants back.
 
+mod strict;
+
 use api::ApiError;
 use http::{HeaderMap, header};
 use serde_json::Value;
@@ -7,14 +9,20 @@ use serde_json::Value;
 use crate::registry::table::{Include, View};
 use crate::request::Query;
 
-/// Reads a body as JSON or YAML.
+/// Reads a body as JSON, YAML or protobuf.
 pub(crate) fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError> {
+    decode_strictly(headers, body).map(|(value, _)| value)
+}
+
+/// As [`decode`], with the paths of fields that are there twice.
+pub(crate) fn decode_strictly(headers: &HeaderMap, body: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
     match content_type.split(';').next().unwrap_or_default().trim() {
         "application/json" | "" | "text/json" | "*/*" => json(body),
-        "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(body),
+        "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(body).map(|value| (value, Vec::new())),
         "application/vnd.kubernetes.protobuf" => {
-            api::protobuf::decode(body).map_err(|e| ApiError::bad_request(e.to_string()))
+            let decoded = api::protobuf::decode(body).map_err(|e| ApiError::bad_request(e.to_string()))?;
+            Ok((decoded, Vec::new()))
         }
         other => Err(ApiError::unsupported_media_type(format!(
             "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf (got {other})"
@@ -23,8 +31,8 @@ pub(crate) fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError
 }
 
 /// Reads JSON.
-pub(crate) fn json(body: &[u8]) -> Result<Value, ApiError> {
-    serde_json::from_slice(body)
+fn json(body: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
+    strict::read(body)
         .map_err(|e| ApiError::bad_request(format!("the object provided is unrecognized (must be of type object): couldn't get version/kind; json parse error: {e}")))
 }
 

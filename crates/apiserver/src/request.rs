@@ -56,6 +56,14 @@ impl Query {
         self.0.contains_key(key)
     }
 
+    /// A number; an error where there is something else.
+    pub(crate) fn number(&self, key: &str) -> Result<Option<i64>, api::ApiError> {
+        let Some(text) = self.get(key) else { return Ok(None) };
+        text.parse()
+            .map(Some)
+            .map_err(|_| api::ApiError::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")))
+    }
+
     pub(crate) fn flag(&self, key: &str) -> bool {
         matches!(self.0.get(key).map(String::as_str), Some("true" | "1" | "True"))
     }
@@ -159,7 +167,8 @@ fn method_verb(method: &Method) -> &'static str {
         Method::DELETE => "delete",
         Method::HEAD => "head",
         Method::OPTIONS => "options",
-        _ => "get",
+        Method::GET => "get",
+        _ => "unknown",
     }
 }
 
@@ -170,6 +179,8 @@ fn resource_verb(method: &Method, request: &ResourceRequest, query: &Query, watc
         Method::PATCH => "patch",
         Method::DELETE if request.name.is_empty() => "deletecollection",
         Method::DELETE => "delete",
+        Method::OPTIONS => "options",
+        ref other if !matches!(*other, Method::GET | Method::HEAD) => "unknown",
         _ if !request.subresource.is_empty() => "get",
         _ if watch_prefix || (query.flag("watch") && watches(request, query)) => "watch",
         _ if request.name.is_empty() => "list",

@@ -6,6 +6,7 @@
 
 mod apps;
 mod batch;
+mod certificates;
 mod check;
 mod columns;
 mod convert;
@@ -37,7 +38,7 @@ pub fn rules(gvk: &GroupVersionKind) -> &'static Rules {
         ("networking.k8s.io", "NetworkPolicy") => &misc::NETWORK_POLICY,
         ("networking.k8s.io", "Ingress") => &misc::INGRESS,
         ("policy", "PodDisruptionBudget") => &misc::DISRUPTION_BUDGET,
-        ("certificates.k8s.io", "CertificateSigningRequest") => &misc::SIGNING_REQUEST,
+        ("certificates.k8s.io", "CertificateSigningRequest") => &certificates::SIGNING_REQUEST,
         ("apiregistration.k8s.io", _) => &rules::API_SERVICE,
         _ => &Rules::PLAIN,
     }

@@ -1,5 +1,4 @@
-//! Kinds with few rules: Lease, HorizontalPodAutoscaler, PriorityClass, NetworkPolicy, Ingress, PodDisruptionBudget,
-//! CertificateSigningRequest.
+//! Kinds with few rules: Lease, HorizontalPodAutoscaler, PriorityClass, NetworkPolicy, Ingress, PodDisruptionBudget.
 
 use api::field::FieldError;
 use serde_json::{Value, json};
@@ -178,28 +177,6 @@ pub(crate) static DISRUPTION_BUDGET: Rules = Rules {
             errors.push(FieldError::invalid("spec", spec.value, why));
         }
         check::label_selector(&spec.get("selector"), &mut errors);
-        errors
-    },
-    ..Rules::PLAIN
-};
-
-pub(crate) static SIGNING_REQUEST: Rules = Rules {
-    has_generation: false,
-    fields: &[("spec.signerName", "/spec/signerName")],
-    prepare_create: |request| api::meta::put(request, "status", json!({})),
-    prepare_update: |new, old| {
-        if let Some(spec) = old.get("spec") {
-            api::meta::put(new, "spec", spec.clone());
-        }
-    },
-    validate: |request| {
-        let mut errors = Errors::new();
-        let spec = At::field(request, "spec");
-        check::required(&spec.get("request"), &mut errors);
-        check::required(&spec.get("signerName"), &mut errors);
-        if spec.get("usages").is_empty() {
-            errors.push(spec.get("usages").required("usages is required"));
-        }
         errors
     },
     ..Rules::PLAIN

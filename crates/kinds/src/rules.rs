@@ -53,7 +53,7 @@ pub struct Rules {
     pub validate_new: fn(&Value) -> Vec<FieldError>,
     /// Complaints about a change. Arguments: new, old.
     pub validate_update: fn(&Value, &Value) -> Vec<FieldError>,
-    /// Restores what a change through a subresource (beside status) may not touch. Arguments: subresource, new, old.
+    /// Restores what a change through a subresource may not touch, beside what no status door may. Arguments: subresource, new, old.
     pub door: fn(&str, &mut Value, &Value),
     /// Complaints about a change through a subresource (beside status). Arguments: subresource, new, old.
     pub validate_door: fn(&str, &Value, &Value) -> Vec<FieldError>,

@@ -130,6 +130,26 @@ impl Context {
         Ok(tree)
     }
 
+    /// Warns of fields that are there twice, or refuses them.
+    pub(crate) fn judge_duplicates(&self, fields: &[String]) -> Result<(), ApiError> {
+        let texts = fields.iter().map(|f| format!("duplicate field \"{f}\""));
+        match self.options.validation {
+            Validation::Strict if !fields.is_empty() => {
+                let (kind, version) = (&self.kind.gvk.kind, &self.kind.gvk.gv.version);
+                let list: Vec<String> = texts.collect();
+                Err(ApiError::bad_request(format!(
+                    "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {}",
+                    list.join(", ")
+                )))
+            }
+            Validation::Warn => {
+                texts.for_each(|text| self.warn(text));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_kind(&self, tree: &mut Value) -> Result<(), ApiError> {
         let gvk = &self.kind.gvk;
         let expected = gvk.gv.to_string();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use api::ApiError;
+use api::field::FieldError;
 use api::selector::{FieldSelector, LabelSelector};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -86,7 +87,7 @@ impl Context {
     /// A page, as `limit`, `continue`, `resourceVersion` and `resourceVersionMatch` ask.
     pub(crate) async fn list(&self, selection: &Selection, query: &Query) -> Result<Listed, ApiError> {
         let prefix = self.kind.prefix_of(&self.namespace);
-        let limit: usize = query.get("limit").and_then(|l| l.parse().ok()).unwrap_or(0);
+        let limit = query.number("limit")?.map_or(0, |l| usize::try_from(l).unwrap_or(0));
         let (at, after) = self.position(query, &prefix).await?;
         let store = &self.server.store;
         if let Some(name) = selection.fields.required("metadata.name").filter(|_| at.is_none() && after.is_none())
@@ -163,16 +164,21 @@ impl Context {
             let after = format!("{prefix}{}", token.start.trim_end_matches('\u{0}'));
             return Ok((Some(Revision(token.rv)), Some(after)));
         }
+        let field = "resourceVersionMatch";
+        let refuse = |error| Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &[error]));
         match (exact, revision) {
-            (Some("Exact"), Some(revision)) => Ok((Some(revision), None)),
-            (Some("Exact"), None) => Err(ApiError::bad_request(
-                "resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
-            )),
+            (Some("Exact" | "NotOlderThan"), _) if query.get("resourceVersion").is_none() => {
+                let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+                refuse(FieldError::forbidden(field, why))
+            }
+            (Some("Exact"), Some(revision)) => self.not_older_than(revision).await.map(|()| (Some(revision), None)),
+            (Some("Exact"), None) => {
+                let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+                refuse(FieldError::forbidden(field, why))
+            }
             (Some("NotOlderThan") | None, Some(revision)) => self.not_older_than(revision).await.map(|()| (None, None)),
             (Some("NotOlderThan") | None, None) => Ok((None, None)),
-            (Some(other), _) => Err(ApiError::bad_request(format!(
-                "resourceVersionMatch: Unsupported value: \"{other}\": supported values: \"Exact\", \"NotOlderThan\""
-            ))),
+            (Some(other), _) => refuse(FieldError::not_supported(field, &other.into(), &["Exact", "NotOlderThan", ""])),
         }
     }
 

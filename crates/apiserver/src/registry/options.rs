@@ -26,16 +26,12 @@ pub(crate) struct Options {
 
 impl Options {
     /// Reads them from a query; the manager's default is what precedes the slash of the user agent.
-    pub(crate) fn parse(query: &Query, user_agent: &str) -> Result<Self, ApiError> {
+    pub(crate) fn parse(query: &Query, user_agent: &str, verb: &str) -> Result<Self, ApiError> {
         let dry_run = match query.get("dryRun") {
             None => false,
             Some("All") => true,
             Some(other) => {
-                return Err(ApiError::new(
-                    422,
-                    "Invalid",
-                    format!(" \"\" is invalid: dryRun: Unsupported value: \"{other}\": supported values: \"All\""),
-                ));
+                return Err(unsupported(verb, "dryRun", other, &["All"]));
             }
         };
         let validation = match query.get("fieldValidation") {
@@ -43,9 +39,7 @@ impl Options {
             Some("Ignore") => Validation::Ignore,
             Some("Strict") => Validation::Strict,
             Some(other) => {
-                return Err(ApiError::bad_request(format!(
-                    "fieldValidation: Unsupported value: \"{other}\": supported values: \"Ignore\", \"Strict\", \"Warn\""
-                )));
+                return Err(unsupported(verb, "fieldValidation", other, &["Ignore", "Strict", "Warn"]));
             }
         };
         let manager = query.get("fieldManager").unwrap_or_else(|| user_agent.split('/').next().unwrap_or_default());
@@ -55,4 +49,20 @@ impl Options {
         let manager = if manager.is_empty() { "unknown" } else { manager };
         Ok(Self { dry_run, manager: manager.to_owned(), force: query.flag("force"), applied: false, validation })
     }
+}
+
+/// An option of a write with a value that nobody knows.
+fn unsupported(verb: &str, field: &str, value: &str, supported: &[&str]) -> ApiError {
+    let kind = match verb {
+        "create" => "CreateOptions",
+        "update" => "UpdateOptions",
+        "patch" => "PatchOptions",
+        _ => "DeleteOptions",
+    };
+    ApiError::invalid(
+        "meta.k8s.io",
+        kind,
+        "",
+        &[api::field::FieldError::not_supported(field, &value.into(), supported)],
+    )
 }

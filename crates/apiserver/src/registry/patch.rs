@@ -96,7 +96,13 @@ impl Context {
         if api::meta::of(&applied).is_some_and(|m| m.get("managedFields").is_some_and(|f| !f.is_null())) {
             return Err(ApiError::bad_request("metadata.managedFields must be nil"));
         }
-        if api::meta::name(&applied).is_empty() {
+        let said = api::meta::name(&applied);
+        if !said.is_empty() && said != name {
+            return Err(ApiError::bad_request(format!(
+                "the name of the object ({said}) does not match the name on the URL ({name})"
+            )));
+        }
+        if said.is_empty() {
             api::meta::set(&mut applied, "name", name);
         }
         self.check_applied(&applied)?;

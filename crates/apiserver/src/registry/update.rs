@@ -108,6 +108,7 @@ impl Context {
                     };
                 }
                 *new = merged;
+                (self.kind.rules.door)(&self.subresource, new, old);
             }
             door => (self.kind.rules.door)(door, new, old),
         }
