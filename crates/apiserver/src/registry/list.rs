@@ -105,8 +105,9 @@ impl Context {
             let options = ListOptions { prefix: &prefix, after: position.as_deref(), at: revision, limit };
             let page = store.list(options).await.map_err(read_error)?;
             revision = Some(page.revision);
-            let remaining = page.remaining;
+            let mut remaining = page.remaining + page.entries.len();
             for entry in page.entries {
+                remaining -= 1;
                 position = Some(entry.key.as_str().to_owned());
                 let object = Object::new(entry);
                 if selection.matches(&object, &self.kind) {
