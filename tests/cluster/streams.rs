@@ -38,7 +38,8 @@ impl Forward {
         let mut said = BufReader::new(kubectl.stdout.take().unwrap());
         said.read_line(&mut line).unwrap();
         // Forwarding from 127.0.0.1:PORT -> 80
-        let address = line.split_whitespace().nth(2).unwrap_or_else(|| panic!("kubectl said {line:?}")).to_owned();
+        assert!(line.starts_with("Forwarding from"), "{line:?}");
+        let address = line.split_whitespace().nth(2).unwrap();
         Self { kubectl, _said: said, url: format!("http://{address}/") }
     }
 
