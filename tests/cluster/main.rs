@@ -5,5 +5,6 @@
 mod api;
 mod bad_input;
 mod crash;
+mod kinds;
 mod nginx_story;
 mod refusals;
