@@ -8,7 +8,8 @@ echo "$status"
 line=$(grep '^service     default/nginx ' <<<"$status")
 read -r _ _ address ports <<<"$line"
 node_port=${ports#*:}
-for url in "http://$address:80/" "http://127.0.0.1:$node_port/"; do
+read -r _ _ _ node < <(grep '^node ' <<<"$status")
+for url in "http://$address:80/" "http://$node:$node_port/"; do
   title=$(curl -fsS --max-time 5 "$url" | grep -o '<title>.*</title>' || true)
   echo "GET $url  ${title:-no answer yet}"
 done

@@ -64,13 +64,20 @@ impl Cluster {
         self.oxikube(&arguments).must()
     }
 
+    /// A command that runs oxikube in this cluster's network.
+    pub fn oxikube_command(&self) -> Command {
+        let mut command = self.network.command(&binary().display().to_string());
+        command.env("OXIKUBE_DATA_DIR", &self.directory);
+        command
+    }
+
     /// Runs oxikube on this cluster's data directory.
     ///
     /// # Panics
     /// When it cannot be run at all.
     pub fn oxikube(&self, arguments: &[&str]) -> Output {
-        let mut command = self.network.command(&binary().display().to_string());
-        command.env("OXIKUBE_DATA_DIR", &self.directory).args(arguments);
+        let mut command = self.oxikube_command();
+        command.args(arguments);
         collect(command, None)
     }
 
@@ -87,9 +94,14 @@ impl Cluster {
     /// # Panics
     /// When it cannot be run at all.
     pub fn kubectl_with(&self, arguments: &[&str], stdin: Option<&str>) -> Output {
+        collect(self.kubectl_command(arguments), stdin)
+    }
+
+    /// kubectl, to be started by the test itself.
+    pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(&kubectl());
         command.args(arguments);
-        collect(command, stdin)
+        command
     }
 
     /// Any command in the cluster's network, with its KUBECONFIG.

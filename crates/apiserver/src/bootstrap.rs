@@ -1,10 +1,12 @@
 //! The objects that every cluster has from its first start.
 
+mod flow;
 mod rbac;
 
 use std::sync::Arc;
 
 use api::ApiError;
+use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
 use crate::server::Server;
@@ -40,8 +42,12 @@ pub(crate) async fn run(server: &Arc<Server>) -> Result<(), ApiError> {
     });
     ensure(server, "networking.k8s.io", "servicecidrs", range).await?;
     rbac::run(server).await?;
+    ensure_all(server, "flowcontrol.apiserver.k8s.io", flow::objects()).await?;
+    ensure_all(server, "apiregistration.k8s.io", api_services()).await?;
     extension_authentication(server).await?;
-    kubernetes_service(server).await
+    cluster_info(server).await?;
+    kubernetes_service(server).await?;
+    dns_service(server).await
 }
 
 /// Creates an object unless one of its name is there.
@@ -54,6 +60,62 @@ pub(crate) async fn ensure(server: &Arc<Server>, group: &str, plural: &str, obje
         Err(error) if error.reason != "AlreadyExists" => Err(error),
         _ => Ok(()),
     }
+}
+
+/// How many objects are made at a time.
+const AT_ONCE: usize = 64;
+
+/// Creates the objects (plural, object) of a group that are not there.
+async fn ensure_all(
+    server: &Arc<Server>,
+    group: &str,
+    objects: impl IntoIterator<Item = (String, Value)>,
+) -> Result<(), ApiError> {
+    let made = objects.into_iter().map(|(plural, object)| async move { ensure(server, group, &plural, object).await });
+    futures::stream::iter(made).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+/// One `APIService` a group and version: served here.
+fn api_services() -> Vec<(String, Value)> {
+    let mut services = Vec::new();
+    for (group, versions) in api::catalogue::groups() {
+        for (i, version) in versions.iter().enumerate() {
+            let name = format!("{version}.{group}");
+            let object = json!({
+                "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+                "metadata": {"name": name, "labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"}},
+                "spec": {
+                    "group": group, "version": version,
+                    "groupPriorityMinimum": if group.is_empty() { 18_000 } else { 17_000 },
+                    "versionPriority": 15 - i,
+                },
+                "status": {"conditions": [{
+                    "type": "Available", "status": "True", "reason": "Local",
+                    "message": "Local APIServices are always available",
+                    "lastTransitionTime": api::time::seconds(jiff::Timestamp::now()),
+                }]},
+            });
+            services.push(("apiservices".to_owned(), object));
+        }
+    }
+    services
+}
+
+/// What somebody who does not trust the cluster yet may read: where it is, and its CA.
+async fn cluster_info(server: &Arc<Server>) -> Result<(), ApiError> {
+    use base64::Engine;
+    let config = &server.config;
+    let ca = base64::engine::general_purpose::STANDARD.encode(&config.client_ca);
+    let address = std::net::SocketAddr::new(config.advertise_address, config.advertise_port);
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\nclusters:\n- name: \"\"\n  cluster:\n    certificate-authority-data: {ca}\n    server: https://{address}\n"
+    );
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "cluster-info", "namespace": "kube-public"},
+        "data": {"kubeconfig": kubeconfig},
+    });
+    ensure(server, "", "configmaps", map).await
 }
 
 /// What aggregated API servers need to trust this one.
@@ -102,6 +164,31 @@ async fn kubernetes_service(server: &Arc<Server>) -> Result<(), ApiError> {
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     });
     replace(server, "discovery.k8s.io", "endpointslices", slice).await
+}
+
+/// The Service of the cluster's DNS. It leads nowhere: every node answers at this address itself, unless somebody adds a
+/// selector.
+async fn dns_service(server: &Arc<Server>) -> Result<(), ApiError> {
+    let Some(address) = server.config.cluster_dns.filter(|ip| server.config.service_cidr.contains(ip)) else {
+        return Ok(());
+    };
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "kube-dns", "namespace": "kube-system",
+            "labels": {
+                "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS",
+            },
+        },
+        "spec": {
+            "type": "ClusterIP", "clusterIP": address.to_string(), "sessionAffinity": "None",
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+            ],
+        },
+    });
+    ensure(server, "", "services", service).await
 }
 
 /// Creates an object, or brings the present one to this content.

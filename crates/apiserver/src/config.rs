@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
@@ -39,10 +40,14 @@ pub struct Config {
     pub issuer: String,
     /// Address range of services.
     pub service_cidr: IpNet,
+    /// Address of the cluster's DNS: the Service `kube-dns` gets it when it lies in the range of services.
+    pub cluster_dns: Option<IpAddr>,
     /// Ports of NodePort services.
     pub node_ports: RangeInclusive<u16>,
     /// Seconds that Events are kept.
     pub event_ttl_seconds: u64,
+    /// Where to write the audit log.
+    pub audit_log: Option<PathBuf>,
     /// Requests in flight that only read.
     pub max_reads: usize,
     /// Requests in flight that change something.

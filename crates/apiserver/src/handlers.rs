@@ -70,9 +70,11 @@ where
         RequestInfo::Resource(r) => (r.verb, r.resource.clone()),
         RequestInfo::Path { verb, .. } => (*verb, String::new()),
     };
-    let answer = match authn::authenticate(&server, &parts.extensions, &incoming.headers).await {
-        Err(error) => Err(error),
-        Ok(user) => authorized(&server, user, info, incoming).await,
+    let agent = incoming.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let record = server.audit.begin(&info, &parts.uri.to_string(), agent);
+    let (user, answer) = match authn::authenticate(&server, &parts.extensions, &incoming.headers).await {
+        Err(error) => (None, Err(error)),
+        Ok(user) => (record.is_some().then(|| user.clone()), authorized(&server, user, info, incoming).await),
     };
     let answer = match answer {
         Ok(answer) => answer,
@@ -81,6 +83,9 @@ where
             body::error(&error)
         }
     };
+    if let Some(record) = record {
+        server.audit.end(&record, user.as_ref(), answer.status().as_u16());
+    }
     let known = server.kinds.knows(&resource);
     server.metrics.count(verb, if known { &resource } else { "" }, answer.status().as_u16());
     answer
@@ -261,6 +266,9 @@ where
     let options = read_delete_options(context, incoming).await?;
     let (context, options) = options;
     match context.delete(name, &options).await? {
+        Deleted::Gone(tree) if context.kind.resource.returns_deleted() => {
+            written(&context, Written { tree, object: None, created: false }, view)
+        }
         Deleted::Gone(last) => {
             let resource = context.kind.resource;
             let status = api::status::success(resource.group, resource.plural, name, api::meta::uid(&last));

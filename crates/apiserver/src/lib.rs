@@ -4,6 +4,7 @@
 //! the way. Knows the store, the catalogue and schemas; knows no controller, scheduler or kubelet: they are clients.
 
 mod admission;
+mod audit;
 mod authn;
 mod authz;
 mod body;
@@ -50,7 +51,7 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// Puts the parts together. Nothing runs yet, but [`ApiServer::client`] works.
+    /// Puts the parts together. Nothing is served yet, but [`ApiServer::client`] works. Needs a tokio runtime.
     ///
     /// # Errors
     /// When a certificate or key of the configuration cannot be used.
@@ -63,6 +64,7 @@ impl ApiServer {
             documents: openapi::Documents::default(),
             kubelets: stream::kubelet::Kubelets::new(&config)?,
             metrics: metrics::Metrics::default(),
+            audit: audit::Audit::to(config.audit_log.as_deref())?,
             reads: Semaphore::new(config.max_reads),
             writes: Semaphore::new(config.max_writes),
             bootstrapped: AtomicBool::new(false),

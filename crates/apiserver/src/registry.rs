@@ -6,6 +6,7 @@ pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod list;
 pub(crate) mod metadata;
+pub(crate) mod notyet;
 pub(crate) mod object;
 pub(crate) mod options;
 pub(crate) mod patch;

@@ -8,6 +8,7 @@ use storage::{ReadError, Store};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::authn::tokens::Tokens;
 use crate::authz::rbac::Rbac;
 use crate::config::Config;
@@ -30,6 +31,7 @@ pub(crate) struct Server {
     pub(crate) documents: Documents,
     pub(crate) kubelets: Kubelets,
     pub(crate) metrics: Metrics,
+    pub(crate) audit: Audit,
     pub(crate) reads: Semaphore,
     pub(crate) writes: Semaphore,
     /// Set when the objects of the first start are there.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use http::{Request, Response};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::sync::watch;
 use tower::{BoxError, Service, ServiceExt};
 
 /// Why there is no connection.
@@ -62,4 +63,44 @@ where
         request
     });
     kube::Client::new(service, "default")
+}
+
+/// Makes clients that show a bearer token which may change while they live.
+pub struct Bearer {
+    config: kube::Config,
+}
+
+impl Bearer {
+    /// Address and CA are the file's; its credentials are not used.
+    ///
+    /// # Errors
+    /// When the file cannot be read or understood.
+    pub async fn from_kubeconfig(path: &Path) -> Result<Self, ConnectError> {
+        let failed = |source| ConnectError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
+        let file = Kubeconfig::read_from(path).map_err(failed)?;
+        let mut config =
+            kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(failed)?;
+        config.auth_info = kube::config::AuthInfo::default();
+        config.read_timeout = None;
+        Ok(Self { config })
+    }
+
+    /// A client that shows the newest token; requests wait until there is one.
+    ///
+    /// # Errors
+    /// When the CA cannot be used.
+    pub fn client(&self, token: watch::Receiver<Option<String>>) -> Result<kube::Client, ConnectError> {
+        let inner = kube::Client::try_from(self.config.clone());
+        let inner = inner.map_err(|source| ConnectError::Build(Box::new(source)))?;
+        let service = tower::service_fn(move |mut request: Request<Body>| {
+            let (inner, mut token) = (inner.clone(), token.clone());
+            async move {
+                let shown = token.wait_for(Option::is_some).await?.clone().unwrap_or_default();
+                let value = http::HeaderValue::from_str(&format!("Bearer {shown}"))?;
+                request.headers_mut().insert(http::header::AUTHORIZATION, value);
+                inner.send(request).await.map_err(BoxError::from)
+            }
+        });
+        Ok(kube::Client::new(service, "default"))
+    }
 }

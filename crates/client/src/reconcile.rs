@@ -144,7 +144,12 @@ async fn work<R: Reconciler>(
             Err(message) => {
                 queue.add_rate_limited(item.clone());
                 let count = queue.failures(&item);
-                tracing::warn!(reconciler = reconciler.name(), key = ?*item, count, message, "reconcile failed");
+                // The first is mostly somebody else's write in between: daily business.
+                if count < 2 {
+                    tracing::debug!(reconciler = reconciler.name(), key = ?*item, message, "reconcile failed");
+                } else {
+                    tracing::warn!(reconciler = reconciler.name(), key = ?*item, count, message, "reconcile failed");
+                }
                 let mut failures = failures.lock();
                 if failures.len() < FAILURES || failures.contains_key(&*item) {
                     failures.insert(item.clone(), Failure { message, at: Timestamp::now(), count });

@@ -39,6 +39,7 @@ pub fn rules(gvk: &GroupVersionKind) -> &'static Rules {
         ("networking.k8s.io", "Ingress") => &misc::INGRESS,
         ("policy", "PodDisruptionBudget") => &misc::DISRUPTION_BUDGET,
         ("certificates.k8s.io", "CertificateSigningRequest") => &certificates::SIGNING_REQUEST,
+        ("apiregistration.k8s.io", _) => &rules::API_SERVICE,
         _ => &Rules::PLAIN,
     }
 }

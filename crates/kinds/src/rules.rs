@@ -80,3 +80,6 @@ impl Rules {
         validate_status: |_, _| Vec::new(),
     };
 }
+
+/// Named `VERSION.GROUP`, with an empty group for core.
+pub(crate) static API_SERVICE: Rules = Rules { names: NameRule::PathSegment, has_generation: false, ..Rules::PLAIN };

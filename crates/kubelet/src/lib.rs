@@ -32,5 +32,5 @@ mod worker;
 
 pub use config::{Config, ServerTls};
 pub use kubelet::{Kubelet, KubeletError};
-pub use server::{AcceptStream, ServerError, Stream, Streams, StreamsOver};
+pub use server::{AcceptStream, ServerError, Stream, Streams, StreamsOver, over_spdy};
 pub use volumes::tear_down;

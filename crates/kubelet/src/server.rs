@@ -35,7 +35,7 @@ use answer::{Answer, Refusal};
 use auth::{Auth, Peer};
 pub(crate) use files::last_lines;
 use route::Route;
-pub use streams::{AcceptStream, Stream, Streams, StreamsOver};
+pub use streams::{AcceptStream, Stream, Streams, StreamsOver, over_spdy};
 
 /// Connections at once.
 const CONNECTIONS: usize = 1024;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands;
+use crate::commands::{self, roles};
+use crate::logging::LogArgs;
 use crate::problem::{During, Problem};
 
 /// Kubernetes in one binary.
@@ -35,6 +36,33 @@ enum Command {
     /// Run the cluster in the foreground
     #[command(after_help = "Example:\n  oxikube server --data-dir /var/lib/oxikube")]
     Server(ServerArgs),
+    /// Run the API server alone
+    #[command(
+        after_help = "Example:\n  oxikube apiserver --tls-cert-file pki/apiserver.crt --tls-private-key-file pki/apiserver.key ..."
+    )]
+    Apiserver(Box<roles::apiserver::ApiServerArgs>),
+    /// Run the controllers alone
+    #[command(
+        after_help = "Example:\n  oxikube controller-manager --kubeconfig controller-manager.kubeconfig --root-ca-file pki/ca.crt"
+    )]
+    ControllerManager(roles::controller_manager::ControllerManagerArgs),
+    /// Run the scheduler alone
+    #[command(after_help = "Example:\n  oxikube scheduler --kubeconfig scheduler.kubeconfig")]
+    Scheduler(roles::scheduler::SchedulerArgs),
+    /// Run a node's kubelet and container engine
+    #[command(
+        after_help = "Example:\n  oxikube kubelet --kubeconfig node.kubeconfig --tls-cert-file pki/kubelet.crt ..."
+    )]
+    Kubelet(Box<roles::kubelet::KubeletArgs>),
+    /// Run a node's service proxy
+    #[command(after_help = "Example:\n  oxikube proxy --kubeconfig proxy.kubeconfig")]
+    Proxy(roles::proxy::ProxyArgs),
+    /// Run a node's resolver
+    #[command(after_help = "Example:\n  oxikube dns --kubeconfig dns.kubeconfig")]
+    Dns(roles::dns::DnsArgs),
+    /// Make keys, certificates and kubeconfigs
+    #[command(after_help = "Example:\n  oxikube certs create --server https://10.0.0.1:6443")]
+    Certs(commands::certs::CertsArgs),
     /// Import, pull, list and remove images
     #[command(after_help = "Example:\n  oxikube image import nginx.tar\n  oxikube image list")]
     Image(commands::image::ImageArgs),
@@ -77,12 +105,11 @@ pub(crate) struct ServerArgs {
     /// Port of the kubelet
     #[arg(long, default_value_t = 10250, value_name = "PORT")]
     pub(crate) kubelet_port: u16,
-    /// Write logs as JSON lines
-    #[arg(long, default_value = "text", value_parser = ["text", "json"])]
-    pub(crate) logging_format: String,
-    /// How much to log: 0 is quiet, 4 shows requests
-    #[arg(short = 'v', long = "v", default_value_t = 1, value_name = "LEVEL")]
-    pub(crate) verbosity: u8,
+    /// Write an audit log, one JSON line a request
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_log_path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 /// Reads a duration such as `120s`, `2m` or `500ms`; a plain number means seconds.
@@ -107,6 +134,15 @@ pub(crate) fn run() -> Result<(), Problem> {
         Command::Image(args) => runtime()?.block_on(commands::image::run(args)),
         Command::Status(args) => runtime()?.block_on(commands::status::run(&args)),
         Command::Server(args) => commands::server::run(args),
+        Command::Apiserver(args) => roles::run(&args.log.clone(), |stop| roles::apiserver::run(*args, stop)),
+        Command::ControllerManager(args) => {
+            roles::run(&args.log.clone(), |stop| roles::controller_manager::run(args, stop))
+        }
+        Command::Scheduler(args) => roles::run(&args.log.clone(), |stop| roles::scheduler::run(args, stop)),
+        Command::Kubelet(args) => roles::run(&args.log.clone(), |stop| roles::kubelet::run(*args, stop)),
+        Command::Proxy(args) => roles::run(&args.log.clone(), |stop| roles::proxy::run(args, stop)),
+        Command::Dns(args) => roles::run(&args.log.clone(), |stop| roles::dns::run(args, stop)),
+        Command::Certs(args) => commands::certs::run(args),
         Command::Kubeconfig(data) => commands::kubeconfig::run(&data),
     }
 }

@@ -1,8 +1,10 @@
 //! The commands, a file each.
 
+pub(crate) mod certs;
 pub(crate) mod down;
 pub(crate) mod image;
 pub(crate) mod kubeconfig;
+pub(crate) mod roles;
 pub(crate) mod server;
 pub(crate) mod status;
 pub(crate) mod up;

@@ -3,12 +3,14 @@
 mod config;
 mod node;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use apiserver::{ApiServer, User};
 use cluster::pki::{Leaf, Pki};
 use controllers::Controllers;
+use proxy::Proxy;
 use scheduler::Scheduler;
 use storage::embedded::Embedded;
 use tokio::net::TcpListener;
@@ -20,7 +22,7 @@ use crate::images;
 use crate::instance::Instance;
 use crate::problem::{During, Problem};
 
-pub(crate) use config::node_name;
+pub(crate) use config::{advertise_address, api_certificates, kubelet_certificate, node_name};
 pub(crate) use node::Node;
 
 /// Runs the cluster until `shutdown`. `started` is called when the API answers.
@@ -30,9 +32,9 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
     started: impl FnOnce() -> Result<(), Problem>,
 ) -> Result<(), Problem> {
-    let name = node_name(args)?;
+    let name = node_name(args.hostname_override.as_ref())?;
     let address = config::advertise_address()?;
-    let listener = bind(args).await?;
+    let listener = bind(SocketAddr::from(([0, 0, 0, 0], args.api_port)), "--api-port").await?;
     let pki = Pki::open(&instance.path("pki")).during("cannot prepare keys and certificates")?;
     let api_config = config::api_server(args, &pki, &name, address)?;
     write_kubeconfig(args, instance, &pki)?;
@@ -58,6 +60,12 @@ pub(crate) async fn run(
     let scheduler = Scheduler::build(scheduler::Config::default(), api.client(user));
     roles.run("scheduler", scheduler.run(shutdown.clone()));
     roles.run("kubelet", kubelet.run(shutdown.clone()));
+    let proxy = config::proxy(args, &name);
+    let informers = client::Informers::new(api.client(User::authenticated("system:kube-proxy", &[])));
+    roles.run("proxy", Proxy::build(proxy, &informers).run(shutdown.clone()));
+    if let Some(dns) = node.dns(args, api.client(User::service_account("kube-system", "kube-dns"))).await? {
+        roles.run("dns", dns.run(shutdown.clone()));
+    }
     roles.wait().await;
     node.engine.close().await;
     serving.cancel();
@@ -114,16 +122,18 @@ pub(crate) async fn teardown(instance: &Instance, name: &str) -> Result<(), Prob
     // The range of the cluster plays no part in taking the network away.
     let any = ipnet::IpNet::V4(ipnet::Ipv4Net::default());
     Node::open(instance, name, any).await?.teardown().await?;
+    proxy::teardown(name).await.during("cannot remove the rules of services")?;
     sys::mount::unmount_below(instance.root()).during("cannot unmount the volumes of pods")
 }
 
-async fn bind(args: &ServerArgs) -> Result<TcpListener, Problem> {
-    TcpListener::bind(("0.0.0.0", args.api_port)).await.map_err(|e| match e.kind() {
-        std::io::ErrorKind::AddrInUse => Problem::new(format!(
-            "port {} is taken by another program; stop it or choose another with --api-port",
-            args.api_port
-        )),
-        _ => Problem::new(format!("cannot listen on port {}: {e}", args.api_port)),
+/// Listens; `flag` is what chooses another port.
+pub(crate) async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Problem> {
+    let port = address.port();
+    TcpListener::bind(address).await.map_err(|e| match e.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            Problem::new(format!("port {port} is taken by another program; stop it or choose another with {flag}"))
+        }
+        _ => Problem::new(format!("cannot listen on {address}: {e}")),
     })
 }
 

@@ -1,10 +1,12 @@
 //! oxikube: Kubernetes in one binary. The command line, and the wiring of the parts; nothing else lives here.
 
+mod accounts;
 mod cli;
 mod commands;
 mod compose;
 mod images;
 mod instance;
+mod logging;
 mod manifests;
 mod problem;
 mod progress;

@@ -20,6 +20,8 @@ pub(crate) struct Place {
     pub node: String,
     /// Addresses of pods: what comes from elsewhere to a cluster address is masqueraded.
     pub cluster_cidr: Option<Ipv4Net>,
+    /// Cluster addresses that this node answers at itself as long as their service has no endpoints.
+    pub answered_here: Vec<Ipv4Addr>,
 }
 
 /// One place to send connections to.
@@ -163,6 +165,9 @@ impl Port<'_> {
         }
         let cluster_ips = spec.cluster_ips.clone().unwrap_or_else(|| spec.cluster_ip.clone().into_iter().collect());
         for address in cluster_ips.iter().filter_map(|ip| ip.parse::<Ipv4Addr>().ok()) {
+            if self.targets.cluster.is_empty() && self.place.answered_here.contains(&address) {
+                continue;
+            }
             table.set("cluster_ips", address.to_string());
             let unreachable = if self.targets.cluster.is_empty() { Refusal::Reject } else { Refusal::Drop };
             self.front(table, address, inside, &service_chain, unreachable);

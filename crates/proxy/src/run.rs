@@ -1,5 +1,6 @@
 //! Watches services and endpoints, and keeps the kernel's table in step.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ pub struct Config {
     pub node_name: String,
     /// Addresses of pods: what comes from elsewhere to a cluster address is masqueraded.
     pub cluster_cidr: Option<Ipv4Net>,
+    /// Cluster addresses that this node answers at itself, as its resolver does, as long as their service has no
+    /// endpoints: nothing is refused there.
+    pub answered_here: Vec<Ipv4Addr>,
 }
 
 /// The proxy of one node.
@@ -105,7 +109,11 @@ impl<R: Ruleset> Proxy<R> {
 
 impl<R: Ruleset> Sync<R> {
     pub(crate) fn new(ruleset: R, config: &Config) -> Self {
-        let place = Place { node: config.node_name.clone(), cluster_cidr: config.cluster_cidr };
+        let place = Place {
+            node: config.node_name.clone(),
+            cluster_cidr: config.cluster_cidr,
+            answered_here: config.answered_here.clone(),
+        };
         Self { ruleset, name: table_name(&config.instance), place, applied: None }
     }
 
@@ -155,7 +163,8 @@ mod tests {
 
     fn sync() -> (Arc<Recording>, Sync<Arc<Recording>>) {
         let recording = Arc::new(Recording::default());
-        let config = Config { instance: "a-b".into(), node_name: "n".into(), cluster_cidr: None };
+        let config =
+            Config { instance: "a-b".into(), node_name: "n".into(), cluster_cidr: None, answered_here: Vec::new() };
         (recording.clone(), Sync::new(recording, &config))
     }
 

@@ -103,6 +103,27 @@ impl Resource {
         if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
     }
 
+    /// Whether a deletion answers with the object that went; else with a `Status`.
+    pub fn returns_deleted(&self) -> bool {
+        matches!(
+            (self.group, self.plural),
+            (
+                "",
+                "persistentvolumeclaims"
+                    | "persistentvolumes"
+                    | "pods"
+                    | "podtemplates"
+                    | "resourcequotas"
+                    | "serviceaccounts"
+                    | "services"
+            ) | ("resource.k8s.io", _)
+                | (
+                    "storage.k8s.io",
+                    "csidrivers" | "csinodes" | "storageclasses" | "volumeattachments" | "volumeattributesclasses"
+                )
+        )
+    }
+
     /// The subresource of that name.
     pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
         self.subresources.iter().find(|s| s.name == name)

@@ -7,33 +7,34 @@ use std::sync::Arc;
 use api::ApiError;
 use serde_json::{Value, json};
 
-use super::ensure;
 use crate::server::Server;
 
 /// Lines: `role NAME [LABEL]` (or `role NAMESPACE/NAME`), then its rules `VERBS GROUPS RESOURCES [NAMES]` or
 /// `VERBS url PATHS`, then `bind SUBJECT…`. Lists are comma-separated, the core group is `core`.
 const TABLE: &str = include_str!("roles.txt");
 
-/// Makes those that are missing.
+/// Makes those that are missing, many at a time: their writes share syncs.
 pub(crate) async fn run(server: &Arc<Server>) -> Result<(), ApiError> {
-    for role in parse(TABLE) {
-        let (kind, plural) =
-            if role.namespace.is_empty() { ("ClusterRole", "clusterroles") } else { ("Role", "roles") };
-        let mut object = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,
-            "metadata": metadata(&role), "rules": role.rules,
-        });
-        if let Some(label) = role.label {
-            let key = format!("rbac.authorization.k8s.io/aggregate-to-{label}");
-            api::meta::child_mut(api::meta::of_mut(&mut object), "labels").insert(key, "true".into());
-        }
-        ensure(server, "rbac.authorization.k8s.io", plural, object).await?;
-        if !role.subjects.is_empty() {
-            ensure(server, "rbac.authorization.k8s.io", &plural.replace("roles", "rolebindings"), binding(&role, kind))
-                .await?;
-        }
+    let objects = parse(TABLE).into_iter().flat_map(|role| objects(&role));
+    super::ensure_all(server, "rbac.authorization.k8s.io", objects).await
+}
+
+/// The role and, if somebody has it, its binding.
+fn objects(role: &Role<'_>) -> Vec<(String, Value)> {
+    let (kind, plural) = if role.namespace.is_empty() { ("ClusterRole", "clusterroles") } else { ("Role", "roles") };
+    let mut object = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,
+        "metadata": metadata(role), "rules": role.rules,
+    });
+    if let Some(label) = role.label {
+        let key = format!("rbac.authorization.k8s.io/aggregate-to-{label}");
+        api::meta::child_mut(api::meta::of_mut(&mut object), "labels").insert(key, "true".into());
     }
-    Ok(())
+    let mut objects = vec![(plural.to_owned(), object)];
+    if !role.subjects.is_empty() {
+        objects.push((plural.replace("roles", "rolebindings"), binding(role, kind)));
+    }
+    objects
 }
 
 #[derive(Default)]

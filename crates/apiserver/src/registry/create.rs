@@ -43,7 +43,12 @@ impl Context {
                     let prefix = api::meta::text(&tree, "generateName").to_owned();
                     api::meta::set(&mut tree, "name", api::names::generate(&prefix));
                 }
-                Ok(object) => return Ok(Written { tree, object, created: true }),
+                Ok(object) => {
+                    if let Some(warning) = super::notyet::warning(self.kind.resource) {
+                        self.warn(warning);
+                    }
+                    return Ok(Written { tree, object, created: true });
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -54,7 +59,8 @@ impl Context {
     async fn insert(&self, tree: &mut Value) -> Result<Option<Object>, ApiError> {
         let name = api::meta::name(tree).to_owned();
         let claim = rest::claim(self, tree, None).await?;
-        let written = self.store(&name, tree, None).await;
+        let durability = durability(self, tree, None);
+        let written = self.store(&name, tree, None, durability).await;
         match &written {
             Ok(Some(_)) => claim.keep(),
             Ok(None) | Err(_) => claim.release(self).await,
@@ -68,6 +74,7 @@ impl Context {
         name: &str,
         tree: &mut Value,
         expected: Option<Revision>,
+        durability: Durability,
     ) -> Result<Option<Object>, ApiError> {
         let value = object::encode(tree)?;
         if self.options.dry_run {
@@ -80,7 +87,7 @@ impl Context {
             key: self.key(name).as_str().into(),
             value: Some(value),
             expected,
-            durability: durability(self, expected),
+            durability,
             ttl_seconds: (self.kind.resource.plural == "events").then_some(self.server.config.event_ttl_seconds),
         };
         match self.server.store.write(write).await {
@@ -231,7 +238,12 @@ fn fill_name(tree: &mut Value) -> bool {
 
 /// A creator cannot say the status, where status has a door of its own.
 fn drop_status(context: &Context, tree: &mut Value) {
-    let keeps = context.kind.resource.group.is_empty() && context.kind.resource.plural == "nodes";
+    let resource = context.kind.resource;
+    let keeps = match (resource.group, resource.plural) {
+        ("", "nodes") => true,
+        ("apiregistration.k8s.io", "apiservices") => context.user.name == "system:apiserver",
+        _ => false,
+    };
     if context.kind.has_status()
         && !keeps
         && let Some(map) = tree.as_object_mut()
@@ -240,11 +252,12 @@ fn drop_status(context: &Context, tree: &mut Value) {
     }
 }
 
-/// Events, and renewals of Leases, may be lost by a power cut.
-fn durability(context: &Context, expected: Option<Revision>) -> Durability {
-    match context.kind.resource.plural {
-        "events" => Durability::Cheap,
-        "leases" if expected.is_some() && context.subresource == "renew" => Durability::Cheap,
+/// Events may be lost by a power cut, and so may Lease renewals that keep the holder.
+pub(crate) fn durability(context: &Context, new: &Value, old: Option<&Value>) -> Durability {
+    let holder = |lease: &Value| lease.pointer("/spec/holderIdentity").cloned();
+    match (context.kind.resource.plural, old) {
+        ("events", _) => Durability::Cheap,
+        ("leases", Some(old)) if holder(new) == holder(old) => Durability::Cheap,
         _ => Durability::Durable,
     }
 }

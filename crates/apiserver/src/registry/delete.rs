@@ -108,7 +108,7 @@ impl Context {
             let object = Some(current.clone());
             return Ok(Deleted::Pending(Written { tree: old, object, created: false }));
         }
-        let object = self.store(name, &mut new, Some(current.revision)).await?;
+        let object = self.store(name, &mut new, Some(current.revision), Durability::Durable).await?;
         Ok(Deleted::Pending(Written { tree: new, object, created: false }))
     }
 

@@ -4,7 +4,7 @@ use api::ApiError;
 use serde_json::Value;
 use storage::Revision;
 
-use super::create::Written;
+use super::create::{Written, durability};
 use super::{Object, metadata, object};
 use crate::admission::{self, Operation};
 use crate::context::Context;
@@ -83,7 +83,8 @@ impl Context {
             return Ok(Written { tree: current.tree()?, object, created: false });
         }
         let claim = rest::claim(self, &mut new, Some(&old)).await?;
-        let stored = self.store(name, &mut new, Some(current.revision)).await;
+        let durability = durability(self, &new, Some(&old));
+        let stored = self.store(name, &mut new, Some(current.revision), durability).await;
         match &stored {
             Ok(Some(_)) => claim.keep(),
             Ok(None) | Err(_) => claim.release(self).await,

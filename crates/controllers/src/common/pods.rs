@@ -1,5 +1,6 @@
 //! What a pod's status says to its controllers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::Informer;
@@ -65,6 +66,29 @@ pub(crate) const BY_NODE: &str = "node";
 
 pub(crate) fn index_by_node(pods: &Informer<Pod>) {
     pods.add_index(BY_NODE, |pod| node(pod).map(str::to_owned).into_iter().collect());
+}
+
+/// Index of pods by the uid of their controller; those without one are found by their namespace.
+pub(crate) const BY_OWNER: &str = "owner";
+
+pub(crate) fn index_by_owner(pods: &Informer<Pod>) {
+    pods.add_index(BY_OWNER, |pod| {
+        let owner = super::owner::controller_of(&pod.metadata).map(|owner| owner.uid.clone());
+        vec![owner.unwrap_or_else(|| orphans_of(pod.metadata.namespace.as_deref().unwrap_or_default()))]
+    });
+}
+
+fn orphans_of(namespace: &str) -> String {
+    // No uid has a slash.
+    format!("/{namespace}")
+}
+
+/// The pods that an owner of this uid has, or may want to have.
+pub(crate) fn candidates(pods: &Informer<Pod>, owner: &str, namespace: &str) -> Vec<Arc<Pod>> {
+    let mut all = pods.by_index(BY_OWNER, owner);
+    all.retain(|pod| pod.metadata.namespace.as_deref() == Some(namespace));
+    all.extend(pods.by_index(BY_OWNER, &orphans_of(namespace)));
+    all
 }
 
 pub(crate) fn restarts(pod: &Pod) -> i32 {

@@ -175,7 +175,7 @@ fn outdated(
     let placed = by_node(owned);
     let works = |node: &&&Arc<Node>| {
         let here = node.metadata.name.as_ref().and_then(|name| placed.get(name));
-        here.is_some_and(|pods| pods.iter().any(|pod| available(pod)))
+        here.is_some_and(|pods| pods.iter().any(&available))
     };
     let missing = wanted.len() - wanted.iter().filter(works).count();
     let old = owned.iter().filter(|pod| {

@@ -40,6 +40,7 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let nodes = context.informers.get::<Node>();
     let pods = context.informers.get::<Pod>();
     let revisions = context.informers.get::<ControllerRevision>();
+    pods::index_by_owner(&pods);
     let expectations = Arc::new(Expectations::default());
     let reconciler = Arc::new(DaemonSets {
         client: context.client(ACCOUNT),
@@ -151,12 +152,13 @@ impl DaemonSets {
         let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let mut owned = Vec::new();
-        for pod in self.pods.list_namespace(namespace) {
+        let uid = set.metadata.uid.as_deref().unwrap_or_default();
+        for pod in pods::candidates(&self.pods, uid, namespace) {
             match owner::claim(&set.metadata, selector, &pod.metadata) {
                 Claim::Owned => owned.push(pod),
                 Claim::Foreign => {}
                 Claim::Release => {
-                    owner::release(&api, &pod.metadata, set.metadata.uid.as_deref().unwrap_or_default()).await?;
+                    owner::release(&api, &pod.metadata, uid).await?;
                 }
                 Claim::Adopt => {
                     owner::adopt(&api, &pod.metadata, &owner::controller_reference(set)).await?;

@@ -19,8 +19,6 @@ use crate::context::{Context, start};
 
 const ACCOUNT: &str = "deployment-controller";
 const WORKERS: usize = 5;
-/// Pods by the uid of their controller.
-const BY_OWNER: &str = "owner";
 
 struct Deployments {
     client: kube::Client,
@@ -34,7 +32,7 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let deployments = context.informers.get::<Deployment>();
     let sets = context.informers.get::<ReplicaSet>();
     let pods = context.informers.get::<Pod>();
-    pods.add_index(BY_OWNER, |pod| owner::controller_of(&pod.metadata).map(|o| o.uid.clone()).into_iter().collect());
+    pods::index_by_owner(&pods);
     let reconciler = Arc::new(Deployments {
         client: context.client(ACCOUNT),
         events: context.recorder(ACCOUNT),
@@ -129,7 +127,7 @@ impl Deployments {
 
     fn populated(&self, sets: &[ReplicaSet]) -> Vec<String> {
         let uids = sets.iter().filter_map(|set| set.metadata.uid.clone());
-        let lives = |uid: &String| self.pods.by_index(BY_OWNER, uid).iter().any(|pod| !pods::is_finished(pod));
+        let lives = |uid: &String| self.pods.by_index(pods::BY_OWNER, uid).iter().any(|pod| !pods::is_finished(pod));
         uids.filter(lives).collect()
     }
 

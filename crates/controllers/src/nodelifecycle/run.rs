@@ -162,6 +162,7 @@ impl Lifecycle {
     async fn taint(&self, name: &str, node: &Node) -> kube::Result<()> {
         let Some(taints) = plan::taints(node, self.cluster(), Timestamp::now()) else { return Ok(()) };
         let meta = &node.metadata;
+        let taints = (!taints.is_empty()).then_some(taints);
         let patch = json!({"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version},
             "spec": {"taints": taints}});
         let api = Api::<Node>::all(self.client.clone());

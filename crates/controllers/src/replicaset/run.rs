@@ -35,6 +35,7 @@ struct ReplicaSets {
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let sets = context.informers.get::<ReplicaSet>();
     let pods = context.informers.get::<Pod>();
+    pods::index_by_owner(&pods);
     let expectations = Arc::new(Expectations::default());
     let reconciler = Arc::new(ReplicaSets {
         client: context.client(ACCOUNT),
@@ -120,12 +121,13 @@ impl ReplicaSets {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let mut owned = Vec::new();
         let mut checked = false;
-        for pod in self.pods.list_namespace(namespace) {
+        let uid = set.metadata.uid.as_deref().unwrap_or_default();
+        for pod in pods::candidates(&self.pods, uid, namespace) {
             match owner::claim(&set.metadata, selector, &pod.metadata) {
                 Claim::Owned => owned.push(pod),
                 Claim::Foreign => {}
                 Claim::Release => {
-                    owner::release(&api, &pod.metadata, set.metadata.uid.as_deref().unwrap_or_default()).await?;
+                    owner::release(&api, &pod.metadata, uid).await?;
                 }
                 Claim::Adopt if pods::is_finished(&pod) => {}
                 Claim::Adopt => {
@@ -156,7 +158,9 @@ impl ReplicaSets {
         owned: &[Arc<Pod>],
     ) -> Result<(), (&'static str, kube::Error)> {
         let active: Vec<_> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
-        match plan::manage(set, &active, &self.related(set), Timestamp::now()) {
+        let surplus = active.len() > plan::wanted(set);
+        let related = if surplus { self.related(set) } else { HashMap::new() };
+        match plan::manage(set, &active, &related, Timestamp::now()) {
             Action::Nothing => Ok(()),
             Action::Create(count) => self.create(key, set, count).await.map_err(|error| ("FailedCreate", error)),
             Action::Delete(victims) => self.delete(key, set, victims).await.map_err(|error| ("FailedDelete", error)),
@@ -175,10 +179,10 @@ impl ReplicaSets {
         });
         let uids: HashSet<_> = siblings.filter_map(|set| set.metadata.uid.clone()).collect();
         let mut nodes = HashMap::new();
-        for pod in self.pods.list_namespace(namespace).iter().filter(|pod| pods::is_active(pod)) {
-            let related = owner::controller_of(&pod.metadata).is_some_and(|owner| uids.contains(&owner.uid));
-            if let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).filter(|_| related) {
-                *nodes.entry(node).or_insert(0) += 1;
+        let related = uids.iter().flat_map(|uid| self.pods.by_index(pods::BY_OWNER, uid));
+        for pod in related.filter(|pod| pods::is_active(pod)) {
+            if let Some(node) = pods::node(&pod) {
+                *nodes.entry(node.to_owned()).or_insert(0) += 1;
             }
         }
         nodes

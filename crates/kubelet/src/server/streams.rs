@@ -1,5 +1,7 @@
 //! Where SPDY is plugged in: many streams over one connection. The kubelet needs no more of it than this.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 /// One stream with the headers that opened it.
@@ -29,3 +31,18 @@ pub trait Streams: Send {
 
 /// Makes streams out of a connection whose other end speaks SPDY/3.1 as client.
 pub type StreamsOver = dyn Fn(Box<dyn cri::Duplex>) -> Box<dyn Streams> + Send + Sync;
+
+/// SPDY/3.1 over any connection.
+pub fn over_spdy() -> Arc<StreamsOver> {
+    Arc::new(|io| Box::new(Spdy(spdy::Connection::new(io, spdy::Role::Server))))
+}
+
+struct Spdy(spdy::Connection);
+
+#[async_trait]
+impl Streams for Spdy {
+    async fn accept(&mut self) -> AcceptStream {
+        let stream = self.0.accept().await?;
+        Some(Ok(Stream { headers: stream.headers().to_vec(), io: Box::new(stream) }))
+    }
+}

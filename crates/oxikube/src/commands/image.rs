@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use crate::cli::DataDir;
 use crate::compose::Node;
 use crate::images::{self, ImageLine, Request};
-use crate::instance::{Instance, State};
+use crate::instance::Instance;
 use crate::problem::Problem;
 
 /// Arguments of `image`.
@@ -95,8 +95,10 @@ fn print(image: &ImageLine) {
 /// Asks the running server, or, without one, works on the store itself.
 async fn ask(data: &DataDir, request: Request) -> Result<Vec<ImageLine>, Problem> {
     let instance = Instance::new(&data.data_dir);
-    if let State::Up(_) = instance.state()? {
-        return images::ask(&instance.path("run/images.sock"), &request).await;
+    let socket = instance.path("run/images.sock");
+    // A socket that somebody listens on belongs to the server, or to a kubelet on its own.
+    if tokio::net::UnixStream::connect(&socket).await.is_ok() {
+        return images::ask(&socket, &request).await;
     }
     let _own = instance.own()?;
     let node = Node::open(&instance, "oxikube", ipnet::IpNet::V4(ipnet::Ipv4Net::default())).await?;

@@ -5,38 +5,46 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::ServerArgs;
 use crate::compose;
 use crate::instance::{Instance, Running};
+use crate::logging;
 use crate::problem::{During, Problem};
 
 pub(crate) fn run(args: ServerArgs) -> Result<(), Problem> {
-    log(&args);
+    logging::start(&args.log);
     let instance = Instance::new(&args.data.data_dir);
     let ownership = instance.own()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers())
-        .enable_all()
-        .build()
-        .during("cannot start")?;
+    let runtime = runtime()?;
     let running = Running {
         pid: std::process::id().cast_signed(),
         name: args.name.clone(),
         api_port: args.api_port,
-        node: compose::node_name(&args)?,
+        node: compose::node_name(args.hostname_override.as_ref())?,
         started: jiff::Timestamp::now().as_second(),
     };
     let result = runtime.block_on(async {
         let shutdown = CancellationToken::new();
-        let signals = shutdown.clone();
-        tokio::spawn(async move {
-            if let Err(error) = stopped_by_signal().await {
-                tracing::error!(%error, "signals cannot be watched");
-            }
-            signals.cancel();
-        });
+        stop_by_signal(&shutdown);
         compose::run(&args, &instance, shutdown, || ownership.record(&running)).await
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     result?;
     ownership.release()
+}
+
+/// The runtime of a long-running command.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(workers()).enable_all().build().during("cannot start")
+}
+
+/// Cancels on SIGTERM and SIGINT.
+pub(crate) fn stop_by_signal(shutdown: &CancellationToken) {
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        if let Err(error) = stopped_by_signal().await {
+            tracing::error!(%error, "signals cannot be watched");
+        }
+        shutdown.cancel();
+    });
 }
 
 /// As many threads as cores, within reason: more cost memory and serve nobody on one machine.
@@ -52,22 +60,4 @@ async fn stopped_by_signal() -> std::io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
-}
-
-fn log(args: &ServerArgs) {
-    let level = match args.verbosity {
-        0 => "error",
-        1 => "warn,oxikube=info",
-        2 | 3 => "info",
-        4 | 5 => "debug,hyper=info,h2=info,rustls=info,tower=info",
-        _ => "trace",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(true);
-    let done =
-        if args.logging_format == "json" { builder.json().try_init() } else { builder.with_ansi(false).try_init() };
-    if let Err(error) = done {
-        eprintln!("oxikube: logging could not be set up: {error}");
-    }
 }

@@ -78,7 +78,7 @@ async fn health(instance: &Instance) -> Value {
         .map(|list| list.items)
         .unwrap_or_default()
         .iter()
-        .map(|n| json!({"name": n.metadata.name, "ready": super::up::is_ready(n)}))
+        .map(|n| json!({"name": n.metadata.name, "ready": super::up::is_ready(n), "address": address(n)}))
         .collect();
     let pods = pods.map(|list| list.items).unwrap_or_default();
     let services = services.map(|list| list.items).unwrap_or_default();
@@ -86,6 +86,11 @@ async fn health(instance: &Instance) -> Value {
         "api": ready, "nodes": nodes, "pods": pods.iter().map(pod_line).collect::<Vec<_>>(),
         "services": services.iter().map(service_line).collect::<Vec<_>>(),
     })
+}
+
+fn address(node: &Node) -> Option<&str> {
+    let addresses = node.status.as_ref()?.addresses.as_ref()?;
+    addresses.iter().find(|a| a.type_ == "InternalIP").map(|a| a.address.as_str())
 }
 
 fn pod_line(pod: &Pod) -> Value {
@@ -130,7 +135,7 @@ fn print_text(report: &Value) {
     println!("kubeconfig  {}", text("/kubeconfig"));
     for node in report.pointer("/health/nodes").and_then(Value::as_array).into_iter().flatten() {
         let ready = if node.get("ready").is_some_and(|r| r == true) { "Ready" } else { "NotReady" };
-        println!("node        {} {ready}", api::meta::at(node, "/name"));
+        println!("node        {} {ready} {}", api::meta::at(node, "/name"), api::meta::at(node, "/address"));
     }
     for pod in report.pointer("/health/pods").and_then(Value::as_array).into_iter().flatten() {
         let ready = if pod.get("ready").is_some_and(|r| r == true) { "ready" } else { "not ready" };

@@ -151,9 +151,10 @@ fn server_arguments(args: &ServerArgs) -> Vec<String> {
         format!("--service-cluster-ip-range={}", args.service_cluster_ip_range),
         format!("--cluster-dns={}", args.cluster_dns),
         format!("--kubelet-port={}", args.kubelet_port),
-        format!("--logging-format={}", args.logging_format),
-        format!("--v={}", args.verbosity),
+        format!("--logging-format={}", args.log.logging_format),
+        format!("--v={}", args.log.verbosity),
     ];
+    list.extend(args.audit_log_path.as_ref().map(|p| format!("--audit-log-path={}", p.display())));
     list.extend(args.hostname_override.as_ref().map(|n| format!("--hostname-override={n}")));
     list
 }

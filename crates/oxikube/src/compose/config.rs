@@ -4,13 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use apiserver::{Config, KeyPair};
 use cluster::pki::{Leaf, Pair, Pki};
+use ipnet::IpNet;
 
 use crate::cli::ServerArgs;
 use crate::problem::{During, Problem};
 
 /// The node's name: the host's, in lower case.
-pub(crate) fn node_name(args: &ServerArgs) -> Result<String, Problem> {
-    let name = match &args.hostname_override {
+pub(crate) fn node_name(given: Option<&String>) -> Result<String, Problem> {
+    let name = match given {
         Some(name) => name.clone(),
         None => nix::unistd::gethostname().during("cannot read the host's name")?.to_string_lossy().to_lowercase(),
     };
@@ -20,54 +21,86 @@ pub(crate) fn node_name(args: &ServerArgs) -> Result<String, Problem> {
 }
 
 /// The address that this machine would reach others from; loopback on a machine without a network.
-pub(super) fn advertise_address() -> Result<IpAddr, Problem> {
+pub(crate) fn advertise_address() -> Result<IpAddr, Problem> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).during("cannot look up this machine's address")?;
     // Nothing is sent: connecting a UDP socket only asks the routing table.
     let routed = socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| socket.local_addr());
     Ok(routed.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |a| a.ip()))
 }
 
+/// The proxy's configuration.
+pub(super) fn proxy(args: &ServerArgs, node: &str) -> proxy::Config {
+    let cluster_cidr = match args.cluster_cidr {
+        IpNet::V4(range) => Some(range),
+        IpNet::V6(_) => None,
+    };
+    let answered_here = match args.cluster_dns {
+        IpAddr::V4(address) => vec![address],
+        IpAddr::V6(_) => Vec::new(),
+    };
+    proxy::Config { instance: args.name.clone(), node_name: node.to_owned(), cluster_cidr, answered_here }
+}
+
+/// The API server's serving certificate, and the one that it shows to kubelets.
+pub(crate) fn api_certificates(
+    pki: &Pki,
+    node: &str,
+    address: IpAddr,
+    services: IpNet,
+) -> Result<(Pair, Pair), Problem> {
+    let failed = "cannot make certificates";
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), address];
+    addresses.extend(services.hosts().next());
+    let names = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "localhost",
+        node,
+    ];
+    let serving = Leaf {
+        name: "kube-apiserver".into(),
+        dns_names: names.map(str::to_owned).to_vec(),
+        addresses,
+        ..Leaf::default()
+    };
+    let client = Leaf::client("kube-apiserver-kubelet-client", &["system:masters"]);
+    let serving = pki.leaf("apiserver", &serving).during(failed)?;
+    Ok((serving, pki.leaf("apiserver-kubelet-client", &client).during(failed)?))
+}
+
+/// The kubelet's serving certificate, `pki/kubelet.crt`.
+pub(crate) fn kubelet_certificate(pki: &Pki, node: &str, address: IpAddr) -> Result<Pair, Problem> {
+    let leaf = Leaf {
+        name: format!("system:node:{node}"),
+        groups: vec!["system:nodes".into()],
+        dns_names: vec![node.to_owned(), "localhost".into()],
+        addresses: vec![address, IpAddr::V4(Ipv4Addr::LOCALHOST)],
+    };
+    pki.leaf("kubelet", &leaf).during("cannot make the kubelet's certificate")
+}
+
 /// The API server's configuration.
 pub(super) fn api_server(args: &ServerArgs, pki: &Pki, node: &str, address: IpAddr) -> Result<Config, Problem> {
-    let failed = "cannot make certificates";
-    let first = args.service_cluster_ip_range.hosts().next();
-    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), address];
-    addresses.extend(first);
-    let serving = pki.leaf(
-        "apiserver",
-        &Leaf {
-            name: "kube-apiserver".into(),
-            dns_names: [
-                "kubernetes",
-                "kubernetes.default",
-                "kubernetes.default.svc",
-                "kubernetes.default.svc.cluster.local",
-                "localhost",
-                node,
-            ]
-            .map(str::to_owned)
-            .to_vec(),
-            addresses,
-            ..Leaf::default()
-        },
-    );
-    let kubelet_client =
-        pki.leaf("apiserver-kubelet-client", &Leaf::client("kube-apiserver-kubelet-client", &["system:masters"]));
-    let (token_key, token_public_key) = pki.service_account_keys().during(failed)?;
+    let (serving, kubelet_client) = api_certificates(pki, node, address, args.service_cluster_ip_range)?;
+    let (token_key, token_public_key) = pki.service_account_keys().during("cannot read keys")?;
     Ok(Config {
         listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, args.api_port)),
         advertise_address: address,
         advertise_port: args.api_port,
-        serving: pair(serving.during(failed)?),
+        serving: pair(serving),
         client_ca: pki.ca().to_owned(),
-        kubelet_client: pair(kubelet_client.during(failed)?),
+        kubelet_client: pair(kubelet_client),
         kubelet_ca: pki.ca().to_owned(),
         token_key,
         token_public_key,
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
         service_cidr: args.service_cluster_ip_range,
+        cluster_dns: Some(args.cluster_dns),
         node_ports: 30000..=32767,
         event_ttl_seconds: 3600,
+        audit_log: args.audit_log_path.clone(),
         max_reads: 400,
         max_writes: 200,
         max_connections: 10_000,

@@ -3,11 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use cluster::pki::{Leaf, Pki};
+use cluster::pki::Pki;
+use dns::Dns;
 use ipnet::IpNet;
 use kubelet::{Kubelet, ServerTls};
 use podnet::PodNet;
 use runtime::native::{self, Native};
+use sys::netlink::Netlink;
 
 use crate::cli::ServerArgs;
 use crate::instance::Instance;
@@ -55,25 +57,44 @@ impl Node {
         address: IpAddr,
         client: kube::Client,
     ) -> Result<Kubelet, Problem> {
-        let leaf = Leaf {
-            name: format!("system:node:{name}"),
-            groups: vec!["system:nodes".into()],
-            dns_names: vec![name.to_owned(), "localhost".into()],
-            addresses: vec![address, IpAddr::from([127, 0, 0, 1])],
-        };
-        pki.leaf("kubelet", &leaf).during("cannot make the kubelet's certificate")?;
+        super::config::kubelet_certificate(pki, name, address)?;
         let mut config = kubelet::Config::new(name, instance.path("kubelet"));
         config.pod_logs_dir = instance.path("logs/pods");
         config.node_ips = vec![address];
         config.address = SocketAddr::from(([0, 0, 0, 0], args.kubelet_port));
         config.cluster_dns = vec![args.cluster_dns];
         config.cgroup_root = format!("/{}", args.name);
+        config.spdy = Some(kubelet::over_spdy());
         config.tls = Some(ServerTls {
             cert_file: instance.path("pki/kubelet.crt"),
             key_file: instance.path("pki/kubelet.key"),
             client_ca_file: Some(instance.path("pki/ca.crt")),
         });
         Kubelet::build(config, client, Arc::new(self.engine.clone())).await.during("cannot build the kubelet")
+    }
+
+    /// Puts the address of the cluster's DNS on the bridge, where it goes with the bridge, and answers there. None when
+    /// the address is not a service's: then somebody else answers.
+    pub(crate) async fn dns(&self, args: &ServerArgs, client: kube::Client) -> Result<Option<Dns>, Problem> {
+        let address = args.cluster_dns;
+        if !args.service_cluster_ip_range.contains(&address) {
+            return Ok(None);
+        }
+        let bridge = self.network.bridge();
+        let on_bridge = async {
+            let netlink = Netlink::here()?;
+            netlink.bridge(bridge).await?;
+            netlink.address(bridge, address, if address.is_ipv4() { 32 } else { 128 }).await?;
+            netlink.up(bridge).await
+        };
+        on_bridge.await.during(format!("cannot put {address} on the bridge {bridge}"))?;
+        let config = dns::Config {
+            listen: vec![SocketAddr::new(address, 53)],
+            cluster_domain: "cluster.local".into(),
+            upstreams: Vec::new(),
+            resolv_conf: "/etc/resolv.conf".into(),
+        };
+        Dns::build(config, client).await.map(Some).during("cannot start the resolver")
     }
 
     /// Takes everything off the host.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn place() -> Place {
-    Place { node: "n1".into(), cluster_cidr: Some("10.244.0.0/16".parse().unwrap()) }
+    Place { node: "n1".into(), cluster_cidr: Some("10.244.0.0/16".parse().unwrap()), answered_here: Vec::new() }
 }
 
 fn service(spec: Value) -> Service {
@@ -51,6 +51,16 @@ fn a_cluster_address_leads_to_all_ready_endpoints() {
     let spread = "meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 8080, 1 : 10.244.1.2 . 8080 }";
     assert_eq!(dnat(&rules), spread);
     assert!(table.has("hairpin", "10.244.0.2 . 10.244.0.2"));
+}
+
+#[test]
+fn what_this_node_answers_itself_is_let_through() {
+    let place = Place { answered_here: vec!["10.96.0.5".parse().unwrap()], ..place() };
+    let (service, nowhere, somewhere) = (service(json!({})), Arc::new(slice(&[])), Arc::new(slice(&["10.244.0.2@n1"])));
+    let alone = table([&service], |_, _| vec![nowhere.clone()], &place);
+    assert!(!alone.has("services_reject", KEY) && !alone.has("cluster_ips", "10.96.0.5"));
+    let replaced = table([&service], |_, _| vec![somewhere.clone()], &place);
+    assert_eq!(replaced.lookup("services", KEY), Some("goto service/ns/web/tcp/"));
 }
 
 #[test]

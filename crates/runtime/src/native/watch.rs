@@ -53,6 +53,8 @@ impl Native {
             tokio::select! {
                 () = cancel.cancelled() => {}
                 () = engine.follow(&sandbox) => {
+                    // While it is being stopped, its shim ends because it was told to.
+                    let _held = sandbox.lock.lock().await;
                     if sandbox.is_ready() && engine.sandbox(&sandbox.id).is_ok() {
                         tracing::warn!(sandbox = %sandbox.id, "the shim has ended unexpectedly");
                         engine.lost(&sandbox).await;

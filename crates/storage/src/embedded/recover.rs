@@ -84,6 +84,11 @@ impl State {
         let damaged = |what| Err(OpenError::Damaged { file: name.into(), offset: bytes.len() - rest.len(), what });
         match tail {
             Tail::Complete if !ended => damaged("the snapshot has no end"),
+            // A new log follows: from now on this one has to be whole, cheap writes included.
+            Tail::MayBeTorn if rest.is_empty() => {
+                let whole = disk.truncate(name, bytes.len() as u64);
+                whole.map_err(|source| OpenError::Io { path: name.into(), source })
+            }
             _ if rest.is_empty() => Ok(()),
             Tail::MayBeTorn if !sound_record_within(rest) => {
                 tracing::warn!(file = name, bytes = rest.len(), "dropped an unfinished write at the end of the log");

@@ -157,6 +157,23 @@ async fn a_power_cut_loses_nothing_acknowledged_and_no_revision_is_used_twice() 
 }
 
 #[tokio::test]
+async fn cheap_writes_in_an_older_log_do_not_make_it_unsound() {
+    let disk = PowerCut::default();
+    let cheap = |key| Write { durability: Durability::Cheap, ..put(key, "x", None) };
+    open(&disk).write(cheap("/a")).await.unwrap();
+    // The process comes back without a power cut; that follows only then.
+    drop(open(&disk));
+    let store = Embedded::on(Box::new(disk.cut(5)), &Options::default()).unwrap();
+    assert!(store.get("/a").await.unwrap().is_some());
+
+    let small = Options { log_bytes: 10, ..Options::default() };
+    let store = Embedded::on(Box::new(disk.clone()), &small).unwrap();
+    store.write(cheap("/b")).await.unwrap();
+    store.write(cheap("/c")).await.unwrap();
+    Embedded::on(Box::new(disk.cut(5)), &small).unwrap();
+}
+
+#[tokio::test]
 async fn damage_in_the_middle_is_refused() {
     let disk = PowerCut::default();
     let store = open(&disk);

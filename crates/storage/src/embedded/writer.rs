@@ -92,12 +92,11 @@ impl Writer {
                 };
             }
             self.expire(&mut batch);
-            if let Err(error) = self.commit(batch) {
+            if let Err(error) = self.commit(batch).and_then(|()| self.fold_if_long()) {
                 tracing::error!(%error, "the store stops taking writes");
                 *self.stopped.lock() = Some(error.to_string());
                 return;
             }
-            self.fold_if_long();
         }
         self.join_fold();
     }
@@ -213,13 +212,15 @@ impl Writer {
     }
 
     /// Starts a new log and, beside, a snapshot of everything before it.
-    fn fold_if_long(&mut self) {
+    fn fold_if_long(&mut self) -> std::io::Result<()> {
         if self.folding.as_ref().is_some_and(|t| t.is_finished()) {
             self.join_fold();
         }
         if self.log_length < self.log_bytes || self.folding.is_some() {
-            return;
+            return Ok(());
         }
+        // Only the newest log may have a torn end; cheap writes may not be on disk yet.
+        self.log.sync()?;
         let (entries, revision) = self.tree.snapshot();
         let next = self.log_number + 1;
         self.reserved = Revision(revision.0 + RESERVE);
@@ -228,7 +229,7 @@ impl Writer {
             Err(error) => {
                 tracing::error!(%error, "cannot start a new log, the old one goes on");
                 self.log_length = 0;
-                return;
+                return Ok(());
             }
         };
         self.log = log;
@@ -240,6 +241,7 @@ impl Writer {
             Ok(thread) => self.folding = Some(thread),
             Err(error) => tracing::error!(%error, "cannot fold the log"),
         }
+        Ok(())
     }
 
     fn join_fold(&mut self) {

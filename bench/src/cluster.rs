@@ -1,0 +1,120 @@
+//! The measured cluster: one server in the foreground, with a data directory of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+
+use crate::api::Api;
+use crate::failure::Failure;
+use crate::processes;
+
+/// A cluster.
+pub(crate) struct Cluster {
+    binary: PathBuf,
+    directory: PathBuf,
+    name: String,
+    server: Option<Child>,
+}
+
+impl Cluster {
+    pub(crate) fn new(binary: &Path, name: &str) -> Result<Self, Failure> {
+        let binary = binary.canonicalize().map_err(|e| format!("{}: {e}", binary.display()))?;
+        Ok(Self { binary, directory: std::env::temp_dir().join(name), name: name.to_owned(), server: None })
+    }
+
+    /// Starts the server; returns when the process was started.
+    pub(crate) fn start(&mut self) -> Result<Instant, Failure> {
+        std::fs::create_dir_all(&self.directory)?;
+        let log = std::fs::File::options().create(true).append(true).open(self.log())?;
+        let mut command = Command::new(&self.binary);
+        command.arg("server").arg(format!("--name={}", self.name)).arg("--hostname-override=node-1");
+        command.arg("--data-dir").arg(&self.directory);
+        let start = Instant::now();
+        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).spawn()?;
+        self.server = Some(child);
+        Ok(start)
+    }
+
+    /// Stops the server; containers go on.
+    pub(crate) async fn stop(&mut self) -> Result<(), Failure> {
+        let Some(mut child) = self.server.take() else { return Ok(()) };
+        if let Some(pid) = child.id() {
+            kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM).map_err(std::io::Error::from)?;
+        }
+        match tokio::time::timeout(Duration::from_secs(20), child.wait()).await {
+            Ok(status) => drop(status?),
+            Err(_) => child.kill().await?,
+        }
+        Ok(())
+    }
+
+    /// The API, as soon as its kubeconfig is there.
+    pub(crate) async fn api(&self) -> Result<Api, Failure> {
+        let path = self.directory.join("admin.kubeconfig");
+        until("admin.kubeconfig", async || Api::from_kubeconfig(&path)).await
+    }
+
+    /// Runs a command of the binary on this cluster.
+    pub(crate) async fn oxikube(&self, arguments: &[&str]) -> Result<(), Failure> {
+        let mut command = Command::new(&self.binary);
+        command.env("OXIKUBE_DATA_DIR", &self.directory).args(arguments).stdin(Stdio::null());
+        let output = command.output().await?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let words = String::from_utf8_lossy(&output.stderr);
+        Err(Failure::Other(format!("oxikube {}: {}", arguments.join(" "), words.trim())))
+    }
+
+    /// Process id of the server.
+    pub(crate) fn server(&self) -> Option<i32> {
+        self.server.as_ref().and_then(Child::id).map(u32::cast_signed)
+    }
+
+    /// The processes of pods, without the containers' own.
+    pub(crate) fn shims(&self) -> Vec<i32> {
+        let server = self.server();
+        let all = processes::of_binary(&self.binary).into_iter();
+        all.filter(|pid| Some(*pid) != server && processes::has_argument(*pid, &self.name)).collect()
+    }
+
+    /// Ends everything and removes the data.
+    pub(crate) async fn purge(&mut self) -> Result<(), Failure> {
+        self.stop().await?;
+        if !self.directory.exists() {
+            return Ok(());
+        }
+        self.oxikube(&["down", "--purge"]).await?;
+        match std::fs::remove_dir_all(&self.directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The last lines of the log, for whoever has to find out what went wrong.
+    pub(crate) fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().rev().take(20).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join("bench.log")
+    }
+}
+
+/// Tries every two milliseconds, for a minute at most.
+pub(crate) async fn until<T>(what: &str, mut attempt: impl AsyncFnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(failure) if Instant::now() > end => return Err(Failure::Late(format!("{what} ({failure})"))),
+            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Kinds that are stored and served, but that nothing acts on yet: whoever creates one is told so.
+
+use api::catalogue::Resource;
+
+/// What to say about a new object of this kind; none for kinds that work.
+pub(crate) fn warning(resource: &Resource) -> Option<&'static str> {
+    Some(match (resource.group, resource.plural) {
+        ("apiextensions.k8s.io", "customresourcedefinitions") => {
+            "custom resources are not served yet: this definition is stored and nothing more"
+        }
+        ("admissionregistration.k8s.io", _) => {
+            "admission webhooks and policies are not called yet: this object is stored and nothing more"
+        }
+        ("networking.k8s.io", "networkpolicies") => {
+            "network policies are not enforced yet: this object is stored and nothing more"
+        }
+        ("", "resourcequotas" | "limitranges") => {
+            "quotas and limit ranges are not enforced yet: this object is stored and nothing more"
+        }
+        ("", "replicationcontrollers") | ("apps", "statefulsets") | ("batch", "jobs" | "cronjobs") => {
+            "no controller for this kind is there yet: this object is stored and nothing more"
+        }
+        ("autoscaling", _) => "horizontal autoscaling is not there yet: this object is stored and nothing more",
+        ("policy", "poddisruptionbudgets") => {
+            "disruption budgets are not computed yet: this object is stored and nothing more"
+        }
+        ("", "persistentvolumes" | "persistentvolumeclaims") => {
+            "volumes are not bound or provisioned yet: this object is stored and nothing more"
+        }
+        ("certificates.k8s.io", _) => "nothing signs certificates yet: this object is stored and nothing more",
+        ("resource.k8s.io", _) => "devices are not allocated yet: this object is stored and nothing more",
+        _ => return None,
+    })
+}

@@ -1,0 +1,100 @@
+//! `oxikube kubelet`: kubelet, pod network and native engine of one node.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use kubelet::{Kubelet, ServerTls};
+use tokio_util::sync::CancellationToken;
+
+use super::Kubeconfig;
+use crate::cli::DataDir;
+use crate::compose::{self, Node};
+use crate::images;
+use crate::instance::Instance;
+use crate::logging::LogArgs;
+use crate::problem::{During, Problem};
+
+/// Flags of the kubelet that mean something here.
+#[derive(Debug, Args)]
+pub(crate) struct KubeletArgs {
+    #[command(flatten)]
+    data: DataDir,
+    #[command(flatten)]
+    kubeconfig: Kubeconfig,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+    /// Name of the instance, which bridge and cgroups carry
+    #[arg(long, default_value = "oxikube")]
+    name: String,
+    /// Name of the node [default: the host's]
+    #[arg(long, value_name = "NAME")]
+    hostname_override: Option<String>,
+    /// Address of the node [default: the one this machine reaches others from]
+    #[arg(long, value_name = "IP")]
+    node_ip: Option<IpAddr>,
+    /// Port of the kubelet's server
+    #[arg(long, default_value_t = 10250, value_name = "PORT")]
+    port: u16,
+    /// Certificate of the kubelet's server
+    #[arg(long, value_name = "FILE")]
+    tls_cert_file: PathBuf,
+    /// Key of that certificate
+    #[arg(long, value_name = "FILE")]
+    tls_private_key_file: PathBuf,
+    /// CA of client certificates
+    #[arg(long, value_name = "FILE")]
+    client_ca_file: PathBuf,
+    /// Address of the cluster's DNS
+    #[arg(long, default_value = "10.96.0.10", value_name = "IP")]
+    cluster_dns: Vec<IpAddr>,
+    /// Domain of the cluster
+    #[arg(long, default_value = "cluster.local")]
+    cluster_domain: String,
+    /// Address range of pods
+    #[arg(long, default_value = "10.244.0.0/16", value_name = "CIDR")]
+    cluster_cidr: ipnet::IpNet,
+    /// Folder of static pods
+    #[arg(long, value_name = "DIR")]
+    pod_manifest_path: Option<PathBuf>,
+    /// Another container engine: not yet, the native one is built in
+    #[arg(long, value_name = "ENDPOINT")]
+    container_runtime_endpoint: Option<String>,
+}
+
+pub(crate) async fn run(args: KubeletArgs, shutdown: CancellationToken) -> Result<(), Problem> {
+    if args.container_runtime_endpoint.is_some() {
+        return Err(Problem::new(
+            "--container-runtime-endpoint is not there yet; leave it out to use the native engine",
+        ));
+    }
+    let instance = Instance::new(&args.data.data_dir);
+    let ownership = instance.own()?;
+    let name = super::node_name(args.hostname_override.as_ref())?;
+    let address = match args.node_ip {
+        Some(address) => address,
+        None => compose::advertise_address()?,
+    };
+    let client = args.kubeconfig.client().await?;
+    let node = Node::open(&instance, &args.name, args.cluster_cidr).await?;
+    let mut config = kubelet::Config::new(name, instance.path("kubelet"));
+    config.pod_logs_dir = instance.path("logs/pods");
+    config.node_ips = vec![address];
+    config.address = SocketAddr::from(([0, 0, 0, 0], args.port));
+    config.cluster_dns = args.cluster_dns;
+    config.cluster_domain = args.cluster_domain;
+    config.cgroup_root = format!("/{}", args.name);
+    config.static_pod_path = args.pod_manifest_path;
+    config.tls = Some(ServerTls {
+        cert_file: args.tls_cert_file,
+        key_file: args.tls_private_key_file,
+        client_ca_file: Some(args.client_ca_file),
+    });
+    let kubelet = Kubelet::build(config, client, Arc::new(node.engine.clone())).await;
+    let kubelet = kubelet.during("cannot build the kubelet")?;
+    let door = images::serve(instance.path("run/images.sock"), node.engine.clone(), shutdown.clone());
+    tokio::join!(kubelet.run(shutdown.clone()), door);
+    node.engine.close().await;
+    ownership.release()
+}
