@@ -43,10 +43,22 @@ pub(crate) async fn mutate(
             pod_tolerations::admit(object);
         }
         ("", "nodes") => taint_nodes::admit(object),
+        ("certificates.k8s.io", "certificatesigningrequests") => requester(context, object),
         ("scheduling.k8s.io", "priorityclasses") => priority::check_class(context, object).await?,
         _ => {}
     }
     Ok(())
+}
+
+/// Who asks for a certificate is what the server knows, not what the request says.
+fn requester(context: &Context, object: &mut Value) {
+    let spec = api::meta::child_mut(api::meta::map_mut(object), "spec");
+    for field in ["username", "uid", "groups", "extra"] {
+        spec.remove(field);
+    }
+    if let Value::Object(info) = crate::rest::review::user_info(&context.user) {
+        spec.extend(info);
+    }
 }
 
 /// Plugins that only say yes or no. `new` is none for deletions.

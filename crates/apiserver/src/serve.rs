@@ -48,6 +48,9 @@ fn acceptor(config: &Config) -> Result<TlsAcceptor, ApiError> {
     Ok(TlsAcceptor::from(Arc::new(tls)))
 }
 
+/// Largest sum of header fields, the URL's included, as Go's server takes them.
+const MAX_HEADERS: u32 = 1 << 20;
+
 /// Accepts connections until the server stops, then lets those under way finish for a moment.
 pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener) -> Result<(), ApiError> {
     let acceptor = acceptor(&server.config)?;
@@ -104,6 +107,7 @@ async fn connection(server: Arc<Server>, acceptor: TlsAcceptor, tcp: TcpStream) 
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(250).keep_alive_interval(Duration::from_secs(30));
+    builder.http2().max_header_list_size(MAX_HEADERS);
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(tls), service);
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
