@@ -84,11 +84,20 @@ impl Cluster {
 
     /// Ends everything and removes the data.
     pub(crate) async fn purge(&mut self) -> Result<(), Failure> {
-        self.stop().await?;
         if !self.directory.exists() {
             return Ok(());
         }
-        self.oxikube(&["down", "--purge"]).await?;
+        // 'down' waits until the process is gone, which a child is only when somebody has waited for it.
+        let server = self.server.take();
+        let gone = async move {
+            match server {
+                Some(mut child) => tokio::time::timeout(Duration::from_secs(60), child.wait()).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        let (down, gone) = tokio::join!(self.oxikube(&["down", "--purge"]), gone);
+        down?;
+        gone.map_err(|_| Failure::Late("the server's end".into()))?;
         match std::fs::remove_dir_all(&self.directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
