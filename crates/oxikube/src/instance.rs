@@ -2,7 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -114,6 +116,17 @@ impl Instance {
         }
     }
 
+    /// Keeps the instance's name, so that `down` finds what it left on the host even after a stop.
+    pub(crate) fn keep_name(&self, name: &str) -> Result<(), Problem> {
+        let path = self.path("NAME");
+        fs::write(&path, format!("{name}\n")).map_err(|e| file(&path, &e))
+    }
+
+    /// The name that was kept; none when no server has run here.
+    pub(crate) fn name(&self) -> Option<String> {
+        fs::read_to_string(self.path("NAME")).ok().map(|n| n.trim().to_owned()).filter(|n| !n.is_empty())
+    }
+
     /// Whether the server runs, was stopped, or crashed.
     pub(crate) fn state(&self) -> Result<State, Problem> {
         let path = self.path("run/server.json");
@@ -127,6 +140,18 @@ impl Instance {
             .map_err(|e| Problem::new(format!("{} cannot be read: {e}; remove it", path.display())))?;
         Ok(if self.lock()?.is_some() { State::Crashed(running) } else { State::Up(running) })
     }
+}
+
+/// The right to an instance's name on this host (in this network namespace), where bridge, tables and cgroups carry it.
+pub(crate) fn claim_name(name: &str) -> Result<UnixListener, Problem> {
+    let address = SocketAddr::from_abstract_name(format!("oxikube/{name}"));
+    let claimed = address.and_then(|address| UnixListener::bind_addr(&address));
+    claimed.map_err(|e| match e.kind() {
+        std::io::ErrorKind::AddrInUse => Problem::new(format!(
+            "an instance called '{name}' already runs on this machine over another data directory; choose another with --name"
+        )),
+        _ => Problem::new(format!("cannot claim the name '{name}': {e}")),
+    })
 }
 
 impl Ownership {
@@ -174,6 +199,15 @@ mod tests {
         instance.own().unwrap().release().unwrap();
         assert!(matches!(instance.state(), Ok(State::Stopped)));
         fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_name_belongs_to_one_server() {
+        let name = format!("test-{}", std::process::id());
+        let claimed = claim_name(&name).unwrap();
+        assert!(claim_name(&name).err().unwrap().0.contains("already runs"));
+        drop(claimed);
+        assert!(claim_name(&name).is_ok());
     }
 
     #[test]

@@ -20,9 +20,9 @@ pub(crate) struct DownArgs {
     /// Remove the data, too
     #[arg(long)]
     purge: bool,
-    /// Name of the instance
-    #[arg(long, default_value = "oxikube")]
-    name: String,
+    /// Name of the instance [default: the one that ran here last]
+    #[arg(long)]
+    name: Option<String>,
 }
 
 /// A server that does not end by itself in this time is killed.
@@ -41,7 +41,7 @@ pub(crate) async fn run(args: &DownArgs) -> Result<(), Problem> {
             running.name
         }
         State::Crashed(running) => running.name,
-        State::Stopped => args.name.clone(),
+        State::Stopped => args.name.clone().or_else(|| instance.name()).unwrap_or_else(|| "oxikube".to_owned()),
     };
     let ownership = instance.own()?;
     compose::teardown(&instance, &name).await?;

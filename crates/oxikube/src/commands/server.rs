@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::ServerArgs;
 use crate::compose;
-use crate::instance::{Instance, Running};
+use crate::instance::{Instance, Running, claim_name};
 use crate::logging;
 use crate::problem::{During, Problem};
 
@@ -12,6 +12,8 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Problem> {
     logging::start(&args.log);
     let instance = Instance::new(&args.data.data_dir);
     let ownership = instance.own()?;
+    let _name = claim_name(&args.name)?;
+    instance.keep_name(&args.name)?;
     let runtime = runtime()?;
     let running = Running {
         pid: std::process::id().cast_signed(),

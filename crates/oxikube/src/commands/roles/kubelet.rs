@@ -71,6 +71,7 @@ pub(crate) async fn run(args: KubeletArgs, shutdown: CancellationToken) -> Resul
     }
     let instance = Instance::new(&args.data.data_dir);
     let ownership = instance.own()?;
+    instance.keep_name(&args.name)?;
     let name = super::node_name(args.hostname_override.as_ref())?;
     let address = match args.node_ip {
         Some(address) => address,
