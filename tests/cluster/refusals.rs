@@ -14,6 +14,17 @@ fn a_taken_port() {
 }
 
 #[test]
+fn an_instance_that_runs_over_another_data_directory() {
+    let first = Cluster::start();
+    let other = first.directory().with_extension("second");
+    let (directory, name) = (format!("--data-dir={}", other.display()), format!("--name={}", first.name()));
+    let ports = ["--api-port=7443", "--kubelet-port=11250"];
+    let error = first.oxikube(&["up", &directory, &name, ports[0], ports[1], "--timeout=20s"]).must_fail();
+    assert!(error.contains("already runs on this machine over another data directory"), "{error}");
+    std::fs::remove_dir_all(other).unwrap();
+}
+
+#[test]
 fn a_data_directory_that_is_a_file() {
     let cluster = Cluster::prepared();
     std::fs::write(cluster.directory(), "x").unwrap();
