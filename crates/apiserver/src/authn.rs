@@ -33,7 +33,7 @@ pub(crate) async fn authenticate(
     }
     let bearer = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let token = bearer.and_then(|v| v.strip_prefix("Bearer ").or_else(|| v.strip_prefix("bearer "))).map(str::trim);
-    match token.filter(|t| !t.is_empty()).or_else(|| protocol_token(headers)) {
+    match token.filter(|t| !t.is_empty()) {
         Some(token) => {
             let user = tokens::authenticate(server, token, &[]).await.ok_or_else(ApiError::unauthorized)?;
             impersonate(server, user.user, headers).await
@@ -41,11 +41,6 @@ pub(crate) async fn authenticate(
         None if bearer.is_some() => Err(ApiError::unauthorized()),
         None => Ok(User::anonymous()),
     }
-}
-
-/// Browsers cannot set headers on WebSockets; they send the token as a subprotocol.
-fn protocol_token(_headers: &HeaderMap) -> Option<&str> {
-    None
 }
 
 /// `Impersonate-*` headers: acts as somebody else, where the user may.

@@ -29,9 +29,11 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// The write was done; addresses that the object no longer names wait for the repair loop's view, none here.
-    pub(crate) fn keep(&self) {
-        debug_assert!(self.freed.len() < 64);
+    /// The write was done: what the object no longer names is free again.
+    pub(crate) async fn keep(&self, context: &Context) {
+        for address in &self.freed {
+            give_back(context, address).await;
+        }
     }
 
     /// The write was not done.
