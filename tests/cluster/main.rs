@@ -8,6 +8,7 @@ mod crash;
 mod kinds;
 mod names;
 mod nginx_story;
+mod nodes;
 mod refusals;
 mod roles;
 mod story;
