@@ -49,8 +49,11 @@ fn start() -> Cluster {
 fn pods(cluster: &Cluster, app: &str) -> Result<Vec<(String, String, String)>, String> {
     let list = cluster.get(&["pods", "-l", &format!("app={app}")])?;
     let text = |pod: &Value, pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let items = list["items"].as_array().into_iter().flatten().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
-    Ok(items.map(|pod| (text(pod, "/metadata/name"), text(pod, "/spec/nodeName"), text(pod, "/status/podIP"))).collect())
+    let items =
+        list["items"].as_array().into_iter().flatten().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+    Ok(items
+        .map(|pod| (text(pod, "/metadata/name"), text(pod, "/spec/nodeName"), text(pod, "/status/podIP")))
+        .collect())
 }
 
 fn rollout(cluster: &Cluster) {
@@ -168,7 +171,8 @@ fn a_machine_survives_its_process_and_its_node_object() {
     rollout(&cluster);
     everybody_reaches_everybody(&cluster);
 
-    let (links, directory, name) = (cluster.command("ip").args(["-o", "link"]).output().unwrap(), cluster.directory(), cluster.name());
+    let (links, directory, name) =
+        (cluster.command("ip").args(["-o", "link"]).output().unwrap(), cluster.directory(), cluster.name());
     assert!(String::from_utf8_lossy(&links.stdout).contains(&second));
     cluster.oxikube(&["down"]).must();
     let links = cluster.command("ip").args(["-br", "link"]).output().unwrap();
@@ -179,6 +183,9 @@ fn a_machine_survives_its_process_and_its_node_object() {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&directory.display().to_string()), "{mounts}");
     for group in [name.to_owned(), format!("{name}.nodes")] {
-        assert!(!Path::new("/sys/fs/cgroup/memory").join(&group).exists() && !Path::new("/sys/fs/cgroup").join(&group).exists());
+        assert!(
+            !Path::new("/sys/fs/cgroup/memory").join(&group).exists()
+                && !Path::new("/sys/fs/cgroup").join(&group).exists()
+        );
     }
 }

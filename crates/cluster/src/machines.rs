@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
 use sys::namespace::{self, Kind};
-use sys::netlink::{Netlink, link_name};
+use sys::netlink::{Netlink, link_name, mac_of};
 use sys::nft::{Kernel, Ruleset};
 use sys::{Result, SysError};
 
@@ -71,6 +71,7 @@ impl Network {
         let (netlink, bridge) = (Netlink::here()?, self.bridge());
         self.is_free(&netlink, &bridge).await?;
         netlink.bridge(&bridge).await?;
+        netlink.set_mac(&bridge, mac_of(self.gateway())).await?;
         netlink.address(&bridge, self.gateway().into(), self.range.prefix_len()).await?;
         netlink.up(&bridge).await?;
         namespace::set_sysctl("net.ipv4.ip_forward", "1")?;
@@ -80,9 +81,11 @@ impl Network {
     /// Two networks with the same addresses would each get half of the packets.
     async fn is_free(&self, netlink: &Netlink, bridge: &str) -> Result<()> {
         let own = netlink.index(bridge).await?;
-        let taken = netlink.own_addresses().await?.into_iter().find(|there| {
-            Some(there.link) != own && self.range.contains(&there.address) && there.prefix > 0
-        });
+        let taken = netlink
+            .own_addresses()
+            .await?
+            .into_iter()
+            .find(|there| Some(there.link) != own && self.range.contains(&there.address) && there.prefix > 0);
         match taken {
             None => Ok(()),
             Some(there) => {

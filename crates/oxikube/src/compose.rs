@@ -24,7 +24,9 @@ use crate::instance::Instance;
 use crate::problem::{During, Problem};
 
 pub(crate) use config::{advertise_address, api_certificates, kubelet_certificate, node_name, server_node};
-pub(crate) use machines::{Fleet, network as node_network, roots as machine_roots, serving, teardown as take_machines_down};
+pub(crate) use machines::{
+    Fleet, network as node_network, roots as machine_roots, serving, teardown as take_machines_down,
+};
 pub(crate) use node::{Clients, Node};
 
 /// Runs the cluster until `shutdown`. `started` is called with the node's name when the API
@@ -64,7 +66,7 @@ pub(crate) async fn run(
     roles.run("scheduler", scheduler.run(roles.stop()));
     let node = Node::open(instance, &settings).await?;
     kubelet_certificate(&pki, &name, address)?;
-    let tls = serving(&NodeFiles::new(instance.root()));
+    let tls = machines::serving(&NodeFiles::new(instance.root()));
     let clients = Clients {
         kubelet: api.client(User::authenticated(&cluster::node::user(&name), &["system:nodes"])),
         proxy: api.client(User::authenticated("system:kube-proxy", &[])),

@@ -10,7 +10,7 @@ use cni::{Attached, Attachment, NetworkError, PodNetwork};
 use ipnet::Ipv4Net;
 use sys::SysError;
 use sys::namespace;
-use sys::netlink::Netlink;
+use sys::netlink::{Netlink, mac_of};
 use sys::nft::{Kernel, Ruleset};
 use tokio::sync::Mutex;
 
@@ -48,7 +48,8 @@ impl PodNet {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Leases::default(),
             Err(e) => return Err(failed("read leases", "", &e)),
         };
-        let (bridge, table) = (names::bridge(&config.instance), format!("{}_podnet", names::identifier(&config.instance)));
+        let (bridge, table) =
+            (names::bridge(&config.instance), format!("{}_podnet", names::identifier(&config.instance)));
         Ok(Self { config, bridge, table, leases: Mutex::new(leases) })
     }
 
@@ -82,6 +83,7 @@ impl PodNet {
     async fn set_up(&self, range: Ipv4Net, old: Option<Ipv4Net>, leases: &Leases) -> Result<(), SysError> {
         let netlink = Netlink::here()?;
         netlink.bridge(&self.bridge).await?;
+        netlink.set_mac(&self.bridge, mac_of(gateway(range))).await?;
         netlink.address(&self.bridge, IpAddr::V4(gateway(range)), range.prefix_len()).await?;
         if let Some(old) = old {
             netlink.remove_address(&self.bridge, IpAddr::V4(gateway(old))).await?;

@@ -50,6 +50,12 @@ pub fn link_name(name: &str, suffix: &str) -> String {
     format!("{head}{:08x}{suffix}", sum(&name))
 }
 
+/// A hardware address made from an IP address: locally administered, the same whoever works it out.
+pub fn mac_of(address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    [0x0e, 0x6f, a, b, c, d]
+}
+
 fn failed(operation: &'static str, subject: &str, error: rtnetlink::Error) -> SysError {
     let cause = match &error {
         rtnetlink::Error::NetlinkError(message) => io::Error::from_raw_os_error(-message.raw_code()),
@@ -145,6 +151,14 @@ impl Netlink {
         self.handle.link().set(message).execute().await.map_err(|e| failed("put on bridge", name, e))?;
         let port = LinkBridgePort::new(index).hairpin(true).build();
         self.handle.link().set_port(port).execute().await.map_err(|e| failed("configure bridge port", name, e))
+    }
+
+    /// Gives a link a hardware address of its own. A bridge without one has the lowest of its ports', which changes with
+    /// them, and its neighbours then send to an address that is nobody's.
+    pub async fn set_mac(&self, name: &str, mac: Mac) -> Result<()> {
+        let index = self.required(name).await?;
+        let message = LinkUnspec::new_with_index(index).address(mac.to_vec()).build();
+        self.handle.link().set(message).execute().await.map_err(|e| failed("set hardware address of", name, e))
     }
 
     /// Brings a link up.

@@ -17,7 +17,6 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
-use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -60,7 +59,9 @@ impl Record {
         match fs::read(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(file(&path, &e)),
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).during(format!("cannot understand {}", path.display())),
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map(Some).during(format!("cannot understand {}", path.display()))
+            }
         }
     }
 
@@ -68,7 +69,10 @@ impl Record {
         let network = Network::new(&self.instance, self.network);
         let made = (1..self.nodes).map(|number| network.machine(number, instance.root()));
         made.collect::<Option<_>>().ok_or_else(|| {
-            Problem::new(format!("{} has no room for {} machines; choose another --node-network", self.network, self.nodes))
+            Problem::new(format!(
+                "{} has no room for {} machines; choose another --node-network",
+                self.network, self.nodes
+            ))
         })
     }
 }
@@ -198,13 +202,13 @@ async fn supervise(machine: Machine, shutdown: CancellationToken) {
 async fn live(machine: &Machine, shutdown: &CancellationToken) -> Result<(), Problem> {
     let failed = "cannot watch the process";
     if let State::Up(running) = Instance::new(&machine.root).state()? {
-        let ended = AsyncFd::new(sys::process::pidfd(running.pid).during(failed)?).during(failed)?;
+        let mut ended = std::pin::pin!(sys::process::ended(running.pid));
         tokio::select! {
-            ready = ended.readable() => return ready.map(drop).during(failed),
+            ended = ended.as_mut() => return ended.during(failed),
             () = shutdown.cancelled() => {}
         }
         ask_to_end(running.pid)?;
-        if tokio::time::timeout(PATIENCE, ended.readable()).await.is_err() {
+        if tokio::time::timeout(PATIENCE, ended).await.is_err() {
             sys::process::kill(running.pid, Signal::SIGKILL as i32).during("cannot kill the process")?;
         }
         return Ok(());

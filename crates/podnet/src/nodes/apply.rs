@@ -32,10 +32,11 @@ fn tunnel_id(instance: &str) -> u32 {
 /// Makes what is missing and removes what is too much; everything else is left alone.
 pub(super) async fn apply(netlink: &Netlink, instance: &str, ways: &Ways) -> Result<()> {
     let tag = tag(instance);
-    let mut wanted: BTreeSet<Route> =
-        ways.direct.iter().map(|(range, node)| route(*range, *node, None)).collect();
+    let mut wanted: BTreeSet<Route> = ways.direct.iter().map(|(range, node)| route(*range, *node, None)).collect();
     let tunnel = match ways.own {
-        Some((own, address)) if !ways.tunnel.is_empty() => Some(dig(netlink, instance, own, address.into(), ways).await?),
+        Some((own, address)) if !ways.tunnel.is_empty() => {
+            Some(dig(netlink, instance, own, address.into(), ways).await?)
+        }
         _ => {
             netlink.remove(&names::tunnel(instance)).await?;
             None

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use sys::netlink::Mac;
+use sys::netlink::{Mac, mac_of};
 
 /// What a node says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,9 +56,7 @@ pub(crate) fn inner(range: Ipv4Net) -> Ipv4Addr {
     range.network()
 }
 
-/// The hardware address inside the tunnel, which every node works out alike: locally administered, then the range's
-/// first address.
+/// The hardware address inside the tunnel, which every node works out alike.
 pub(crate) fn mac(range: Ipv4Net) -> Mac {
-    let [a, b, c, d] = range.network().octets();
-    [0x0e, 0x6f, a, b, c, d]
+    mac_of(inner(range))
 }

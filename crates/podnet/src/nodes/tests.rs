@@ -143,12 +143,8 @@ fn check(dir: &Path) {
         node(name, &range.to_string(), address)
     });
     let netns = |name: &str| dir.join(name).join("net");
-    let foreign = Route {
-        to: Ipv4Addr::new(10, 99, 9, 0),
-        prefix: 24,
-        gateway: Ipv4Addr::new(192, 0, 2, 2),
-        link: None,
-    };
+    let foreign =
+        Route { to: Ipv4Addr::new(10, 99, 9, 0), prefix: 24, gateway: Ipv4Addr::new(192, 0, 2, 2), link: None };
     let by_hand = RouteTag { protocol: 4, metric: 7 };
     inside(&netns("a"), async |own| own.add_route(foreign, by_hand).await.unwrap());
     for (name, address, ..) in MACHINES {

@@ -11,8 +11,8 @@ use sys::{Result, SysError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{self, NodeAddresses, Ways};
 use super::apply;
+use super::plan::{self, NodeAddresses, Ways};
 use crate::names;
 
 const RETRY: Duration = Duration::from_secs(1);
