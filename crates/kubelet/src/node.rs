@@ -108,7 +108,8 @@ impl NodeKeeper {
         let mut failures = 0_u32;
         let mut first = true;
         loop {
-            match std::mem::take(&mut *self.news.lock()) {
+            let news = std::mem::take(&mut *self.news.lock());
+            match news {
                 News::None => {}
                 News::Contradicted(status) => told = status,
                 News::Gone => {

@@ -38,6 +38,8 @@ pub(crate) struct Fleet {
     /// What the node of each is told; name, address and control group are its own.
     common: NodeSettings,
     server: String,
+    /// How its processes log.
+    log: [String; 2],
 }
 
 /// What is kept of a fleet, `DIR/nodes/machines.json`.
@@ -106,7 +108,8 @@ impl Fleet {
             lease_duration_seconds: super::config::lease_duration(args.node_monitor_grace_period),
             ..NodeSettings::new(&args.name, "")
         };
-        Ok(Some(Self { network, machines, common, server }))
+        let log = [format!("--logging-format={}", args.log.logging_format), format!("--v={}", args.log.verbosity)];
+        Ok(Some(Self { network, machines, common, server, log }))
     }
 
     /// The host's address among the machines.
@@ -142,7 +145,7 @@ impl Fleet {
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let mut tasks = JoinSet::new();
         for machine in self.machines {
-            tasks.spawn(supervise(machine, shutdown.clone()));
+            tasks.spawn(supervise(machine, self.log.clone(), shutdown.clone()));
         }
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
@@ -181,11 +184,11 @@ fn on(machine: &Machine, command: &str) -> Result<Command, Problem> {
 }
 
 /// Keeps the process of one machine running.
-async fn supervise(machine: Machine, shutdown: CancellationToken) {
+async fn supervise(machine: Machine, log: [String; 2], shutdown: CancellationToken) {
     let mut pause = PAUSE.0;
     loop {
         let since = Instant::now();
-        match live(&machine, &shutdown).await {
+        match live(&machine, &log, &shutdown).await {
             Ok(()) if shutdown.is_cancelled() => return,
             Ok(()) => tracing::warn!(machine = machine.name, "its process ended and is started anew"),
             Err(problem) => tracing::error!(machine = machine.name, %problem, "its process cannot be kept running"),
@@ -199,7 +202,7 @@ async fn supervise(machine: Machine, shutdown: CancellationToken) {
 }
 
 /// One life of a machine's process: from its start, or from finding it alive, to its end.
-async fn live(machine: &Machine, shutdown: &CancellationToken) -> Result<(), Problem> {
+async fn live(machine: &Machine, log: &[String; 2], shutdown: &CancellationToken) -> Result<(), Problem> {
     let failed = "cannot watch the process";
     if let State::Up(running) = Instance::new(&machine.root).state()? {
         let mut ended = std::pin::pin!(sys::process::ended(running.pid));
@@ -213,7 +216,7 @@ async fn live(machine: &Machine, shutdown: &CancellationToken) -> Result<(), Pro
         }
         return Ok(());
     }
-    let mut child = start(machine)?;
+    let mut child = start(machine, log)?;
     tokio::select! {
         ended = child.wait() => return ended.map(drop).during(failed),
         () = shutdown.cancelled() => {}
@@ -232,14 +235,14 @@ fn ask_to_end(pid: i32) -> Result<(), Problem> {
     }
 }
 
-fn start(machine: &Machine) -> Result<Child, Problem> {
+fn start(machine: &Machine, flags: &[String; 2]) -> Result<Child, Problem> {
     let logs = machine.root.join("logs");
     let path = logs.join("node.log");
     let opened = fs::create_dir_all(&logs).and_then(|()| fs::File::options().create(true).append(true).open(&path));
     let log = opened.map_err(|e| file(&path, &e))?;
     let errors = log.try_clone().map_err(|e| file(&path, &e))?;
     let mut command = on(machine, "node")?;
-    command.stdout(log).stderr(errors).process_group(0);
+    command.args(flags).stdout(log).stderr(errors).process_group(0);
     command.spawn().during("cannot start the process")
 }
 

@@ -44,7 +44,8 @@ pub(crate) fn ways(own: &str, nodes: &[NodeAddresses], links: &[Ipv4Net], cluste
             continue;
         }
         taken.push(node.range);
-        let shared = links.iter().any(|link| link.prefix_len() < 32 && link.contains(&node.address));
+        // Both ends decide alike: only the network that the node's own address is in counts, whatever else it is on.
+        let shared = links.iter().any(|link| link.contains(&this.address) && link.contains(&node.address));
         let way = if shared { &mut ways.direct } else { &mut ways.tunnel };
         way.insert(node.range, node.address);
     }
