@@ -36,7 +36,7 @@ enum News {
     #[default]
     None,
     /// They say that nothing is heard of it, which is written here.
-    Contradicted(NodeStatus),
+    Contradicted(Box<NodeStatus>),
     /// They deleted it.
     Gone,
 }
@@ -49,7 +49,7 @@ impl News {
         };
         match change {
             Change::Applied { new, .. } => match new.status.clone().filter(unknown) {
-                Some(status) => Self::Contradicted(status),
+                Some(status) => Self::Contradicted(Box::new(status)),
                 None => Self::None,
             },
             Change::Deleted { .. } => Self::Gone,
@@ -111,7 +111,7 @@ impl NodeKeeper {
             let news = std::mem::take(&mut *self.news.lock());
             match news {
                 News::None => {}
-                News::Contradicted(status) => told = status,
+                News::Contradicted(status) => told = *status,
                 News::Gone => {
                     told = self.register().await;
                     first = true;
