@@ -70,6 +70,7 @@ impl Node {
         let settings = &self.settings;
         let mut config = kubelet::Config::new(&settings.node, instance.path("kubelet"));
         config.pod_logs_dir = instance.path("logs/pods");
+        config.local_path_dir = Some(instance.path("local-path"));
         config.node_ips = vec![address];
         config.address = SocketAddr::from(([0, 0, 0, 0], settings.kubelet_port));
         config.cluster_dns = vec![settings.cluster_dns];
