@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{self, roles};
 use crate::logging::LogArgs;
 use crate::problem::{During, Problem};
+use crate::store::EtcdArgs;
 
 /// Kubernetes in one binary.
 #[derive(Debug, Parser)]
@@ -108,6 +109,8 @@ pub(crate) struct ServerArgs {
     /// Write an audit log, one JSON line a request
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_log_path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) etcd: EtcdArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }

@@ -40,6 +40,13 @@ pub(crate) struct Preconditions {
     resource_version: Option<String>,
 }
 
+impl Preconditions {
+    /// Only the object of this uid.
+    pub(crate) fn uid(uid: &str) -> Self {
+        Self { uid: Some(uid.to_owned()), resource_version: None }
+    }
+}
+
 impl DeleteOptions {
     /// The finalizer that the policy asks for.
     fn finalizer(&self) -> Result<Option<&'static str>, ApiError> {
