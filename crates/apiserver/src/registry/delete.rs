@@ -26,7 +26,7 @@ pub(crate) struct DeleteOptions {
     #[serde(default)]
     pub(crate) propagation_policy: Option<String>,
     #[serde(default)]
-    orphan_dependents: Option<bool>,
+    pub(crate) orphan_dependents: Option<bool>,
     #[serde(default)]
     pub(crate) dry_run: Option<Vec<String>>,
 }
