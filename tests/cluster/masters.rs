@@ -259,15 +259,13 @@ fn a_cluster_moves_to_etcd_and_back() {
     for i in 0..20 {
         cluster.kubectl(&["create", "configmap", &format!("c{i}")]).must();
     }
-    let version = "jsonpath={.metadata.resourceVersion}";
+    let uid = |cluster: &Cluster| cluster.kubectl(&["get", "configmap", "c7", "-o", "jsonpath={.metadata.uid}"]).must();
     let revision = |cluster: &Cluster| -> u64 {
-        let list = cluster.get(&["--raw=/api/v1/namespaces/default/configmaps"]).unwrap_or_else(|_| {
-            let raw = cluster.kubectl(&["get", "--raw=/api/v1/namespaces/default/configmaps"]).must();
-            serde_json::from_str(&raw).unwrap()
-        });
+        let raw = cluster.kubectl(&["get", "--raw=/api/v1/namespaces/default/configmaps"]).must();
+        let list: serde_json::Value = serde_json::from_str(&raw).unwrap();
         list["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
     };
-    let kept = cluster.kubectl(&["get", "configmap", "c7", "-o", version]).must();
+    let kept = uid(&cluster);
     let before = revision(&cluster);
     cluster.oxikube(&["down"]).must();
     let file = cluster.directory().join("cluster.snapshot").display().to_string();
@@ -277,7 +275,7 @@ fn a_cluster_moves_to_etcd_and_back() {
     cluster.oxikube(&["snapshot", "restore", &file, &servers]).must();
     assert!(cluster.oxikube(&["snapshot", "restore", &file, &servers]).must_fail().contains("--replace"));
     cluster.up(&[&servers]);
-    assert_eq!(cluster.kubectl(&["get", "configmap", "c7", "-o", version]).must(), kept);
+    assert_eq!(uid(&cluster), kept);
     let there = revision(&cluster);
     assert!(there > before, "{there} > {before}");
     let old = cluster.kubectl(&["get", "--raw", &format!("/api/v1/configmaps?watch=true&resourceVersion={before}")]);

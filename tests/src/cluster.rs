@@ -112,7 +112,7 @@ impl Cluster {
     }
 
     /// Starts programs in the cluster's network.
-    pub(crate) fn launcher(&self) -> Box<dyn Fn(&str) -> Command + Send> {
+    pub(crate) fn launcher(&self) -> Box<dyn Fn(&str) -> Command + Send + Sync> {
         let network = self.network.handle();
         Box::new(move |program| network.command(program))
     }

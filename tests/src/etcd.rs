@@ -17,7 +17,7 @@ pub struct Etcd {
 }
 
 /// How a program is started: here, or inside a network namespace.
-type Launch = Box<dyn Fn(&str) -> Command + Send>;
+type Launch = Box<dyn Fn(&str) -> Command + Send + Sync>;
 
 struct Member {
     client: u16,

@@ -1,5 +1,13 @@
 //! The contract of the store, the same tests over every engine.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test they are assertions"
+)]
+
 mod cases;
 mod engines;
 mod faults;
