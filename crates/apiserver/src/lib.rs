@@ -14,6 +14,8 @@ mod config;
 mod context;
 mod discovery;
 mod foreign;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handlers;
 mod health;
 mod kind;

@@ -8,6 +8,8 @@ mod contract;
 pub mod embedded;
 mod entry;
 pub mod etcd;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod snapshot;
 mod tree;
 
