@@ -13,6 +13,7 @@ mod placement;
 mod queue;
 mod reconcile;
 mod select;
+pub mod volumes;
 pub mod write;
 
 pub use election::{Election, Term};
