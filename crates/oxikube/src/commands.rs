@@ -7,5 +7,6 @@ pub(crate) mod kubeconfig;
 pub(crate) mod node;
 pub(crate) mod roles;
 pub(crate) mod server;
+pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod up;
