@@ -61,6 +61,11 @@ enum Command {
     /// Run a node's resolver
     #[command(after_help = "Example:\n  oxikube dns --kubeconfig dns.kubeconfig")]
     Dns(roles::dns::DnsArgs),
+    /// Pass connections on to those of several API servers that are alive
+    #[command(
+        after_help = "Example:\n  oxikube balancer --listen 127.0.0.1:7443 --servers 10.0.0.1:6443,10.0.0.2:6443"
+    )]
+    Balancer(roles::balancer::BalancerArgs),
     /// Make keys, certificates and kubeconfigs
     #[command(after_help = "Example:\n  oxikube certs create --server https://10.0.0.1:6443")]
     Certs(commands::certs::CertsArgs),
@@ -151,6 +156,7 @@ pub(crate) fn run() -> Result<(), Problem> {
         Command::Kubelet(args) => roles::run(&args.log.clone(), |stop| roles::kubelet::run(*args, stop)),
         Command::Proxy(args) => roles::run(&args.log.clone(), |stop| roles::proxy::run(args, stop)),
         Command::Dns(args) => roles::run(&args.log.clone(), |stop| roles::dns::run(args, stop)),
+        Command::Balancer(args) => roles::run(&args.log.clone(), |stop| roles::balancer::run(args, stop)),
         Command::Certs(args) => commands::certs::run(args),
         Command::Kubeconfig(data) => commands::kubeconfig::run(&data),
     }
