@@ -12,3 +12,4 @@ mod refusals;
 mod roles;
 mod story;
 mod streams;
+mod workloads;

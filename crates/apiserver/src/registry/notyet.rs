@@ -17,7 +17,7 @@ pub(crate) fn warning(resource: &Resource) -> Option<&'static str> {
         ("", "resourcequotas" | "limitranges") => {
             "quotas and limit ranges are not enforced yet: this object is stored and nothing more"
         }
-        ("", "replicationcontrollers") | ("apps", "statefulsets") | ("batch", "jobs" | "cronjobs") => {
+        ("", "replicationcontrollers") | ("apps", "statefulsets") => {
             "no controller for this kind is there yet: this object is stored and nothing more"
         }
         ("autoscaling", _) => "horizontal autoscaling is not there yet: this object is stored and nothing more",
@@ -27,7 +27,9 @@ pub(crate) fn warning(resource: &Resource) -> Option<&'static str> {
         ("", "persistentvolumes" | "persistentvolumeclaims") => {
             "volumes are not bound or provisioned yet: this object is stored and nothing more"
         }
-        ("certificates.k8s.io", _) => "nothing signs certificates yet: this object is stored and nothing more",
+        ("certificates.k8s.io", "clustertrustbundles" | "podcertificaterequests") => {
+            "nothing signs certificates of pods yet: this object is stored and nothing more"
+        }
         ("resource.k8s.io", _) => "devices are not allocated yet: this object is stored and nothing more",
         _ => return None,
     })
