@@ -449,7 +449,7 @@ where
         ("eviction", "create") => {
             let eviction = read_object(incoming).await?;
             let pods = context.on(&context.kind, &context.namespace);
-            let status = rest::pod::evict(&pods, name, &eviction).await?;
+            let status = rest::eviction::evict(&pods, name, &eviction).await?;
             Ok(body::json(StatusCode::CREATED, &status))
         }
         ("token", "create") => {

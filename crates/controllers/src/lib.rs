@@ -18,8 +18,10 @@ mod job;
 mod namespace;
 mod nodeipam;
 mod nodelifecycle;
+mod podautoscaler;
 mod podgc;
 mod replicaset;
+mod resourcequota;
 mod rootca;
 mod serviceaccount;
 mod statefulset;
@@ -90,6 +92,8 @@ fn all(context: &Context, shutdown: &CancellationToken) -> Vec<(&'static str, Ru
         ("token-cleaner", Box::pin(bootstrap::run_cleaner(context(), stop()))),
         ("clusterrole-aggregation", Box::pin(clusterroleaggregation::run(context(), stop()))),
         ("disruption", Box::pin(disruption::run(context(), stop()))),
+        ("resourcequota", Box::pin(resourcequota::run(context(), stop()))),
+        ("podautoscaler", Box::pin(podautoscaler::run(context(), stop()))),
         ("endpointslice", Box::pin(endpointslice::run(context(), stop()))),
         ("node-lifecycle", Box::pin(nodelifecycle::run(context(), stop()))),
         ("taint-eviction", Box::pin(tainteviction::run(context(), stop()))),

@@ -14,16 +14,7 @@ pub(crate) fn warning(resource: &Resource) -> Option<&'static str> {
         ("networking.k8s.io", "networkpolicies") => {
             "network policies are not enforced yet: this object is stored and nothing more"
         }
-        ("", "resourcequotas" | "limitranges") => {
-            "quotas and limit ranges are not enforced yet: this object is stored and nothing more"
-        }
-        ("", "replicationcontrollers") | ("apps", "statefulsets") => {
-            "no controller for this kind is there yet: this object is stored and nothing more"
-        }
         ("autoscaling", _) => "horizontal autoscaling is not there yet: this object is stored and nothing more",
-        ("policy", "poddisruptionbudgets") => {
-            "disruption budgets are not computed yet: this object is stored and nothing more"
-        }
         ("", "persistentvolumes" | "persistentvolumeclaims") => {
             "volumes are not bound or provisioned yet: this object is stored and nothing more"
         }

@@ -60,3 +60,17 @@ pub(crate) async fn get(
         other => other.map(Some),
     }
 }
+
+/// Writes the scale that was read and changed.
+pub(crate) async fn put(
+    client: &kube::Client,
+    namespace: &str,
+    api_version: &str,
+    kind: &str,
+    scale: &Scale,
+) -> kube::Result<()> {
+    let name = scale.metadata.name.as_deref().unwrap_or_default();
+    let Some(path) = path(client, namespace, api_version, kind, name).await? else { return Ok(()) };
+    let body = serde_json::to_vec(scale).map_err(kube::Error::SerdeError)?;
+    client.request::<Scale>(request("PUT", &path, body)?).await.map(drop)
+}
