@@ -5,8 +5,7 @@ use tests::{Cluster, eventually};
 
 /// A pod template whose container runs a script.
 fn template(script: &str) -> String {
-    let container =
-        format!("{{name: c, image: nginx, imagePullPolicy: IfNotPresent, command: [sh, -c, '{script}']}}");
+    let container = format!("{{name: c, image: nginx, imagePullPolicy: IfNotPresent, command: [sh, -c, '{script}']}}");
     format!("{{spec: {{restartPolicy: Never, terminationGracePeriodSeconds: 1, containers: [{container}]}}}}")
 }
 
@@ -31,7 +30,11 @@ fn reasons(status: &Value) -> Vec<(&str, &str)> {
 #[test]
 fn jobs_run_to_their_end() {
     let cluster = Cluster::start();
-    cluster.apply(&job("indexed", "completions: 3, parallelism: 2, completionMode: Indexed", "echo $JOB_COMPLETION_INDEX"));
+    cluster.apply(&job(
+        "indexed",
+        "completions: 3, parallelism: 2, completionMode: Indexed",
+        "echo $JOB_COMPLETION_INDEX",
+    ));
     cluster.apply(&job("failing", "backoffLimit: 0", "exit 3"));
     cluster.apply(&job("brief", "ttlSecondsAfterFinished: 0", "true"));
     cluster.apply(&job("paused", "suspend: true", "true"));
@@ -83,7 +86,8 @@ fn cron_jobs_make_jobs() {
 
 fn names(cluster: &Cluster, label: &str) -> Vec<String> {
     let pods = cluster.get(&["pods", "-l", label]).unwrap();
-    let mut names: Vec<String> = pods["items"].as_array().unwrap().iter().map(|p| p["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+    let mut names: Vec<String> =
+        pods["items"].as_array().unwrap().iter().map(|p| p["metadata"]["name"].as_str().unwrap().to_owned()).collect();
     names.sort();
     names
 }
@@ -150,7 +154,8 @@ fn a_drain_respects_budgets() {
         let status = status(&cluster, "pdb/web");
         if status["currentHealthy"] == 2 { Ok(()) } else { Err(status.to_string()) }
     });
-    let drain = |timeout: &str| cluster.kubectl(&["drain", "node-1", "--ignore-daemonsets", "--delete-emptydir-data", timeout]);
+    let drain =
+        |timeout: &str| cluster.kubectl(&["drain", "node-1", "--ignore-daemonsets", "--delete-emptydir-data", timeout]);
     let refused = drain("--timeout=2s").must_fail();
     assert!(refused.contains("Cannot evict pod as it would violate the pod's disruption budget."), "{refused}");
     assert_eq!(status(&cluster, "deployment/web")["readyReplicas"], 2);
@@ -162,7 +167,14 @@ fn a_drain_respects_budgets() {
 fn certificates_are_signed_once_approved() {
     let cluster = Cluster::prepared();
     cluster.up(&[]);
-    let made = cluster.command("sh").args(["-c", "openssl req -new -newkey rsa:2048 -nodes -keyout /dev/null -subj /CN=jane 2>/dev/null | base64 -w0"]).output().unwrap();
+    let made = cluster
+        .command("sh")
+        .args([
+            "-c",
+            "openssl req -new -newkey rsa:2048 -nodes -keyout /dev/null -subj /CN=jane 2>/dev/null | base64 -w0",
+        ])
+        .output()
+        .unwrap();
     let request = String::from_utf8(made.stdout).unwrap();
     assert!(!request.is_empty(), "openssl made no request");
     cluster.apply(&format!(

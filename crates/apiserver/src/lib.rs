@@ -13,6 +13,8 @@ mod compress;
 mod config;
 mod context;
 mod discovery;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handlers;
 mod health;
 mod kind;
@@ -64,6 +66,7 @@ impl ApiServer {
             documents: openapi::Documents::default(),
             kubelets: stream::kubelet::Kubelets::new(&config)?,
             metrics: metrics::Metrics::default(),
+            figures: rest::figures::Figures::default(),
             audit: audit::Audit::to(config.audit_log.as_deref())?,
             reads: Semaphore::new(config.max_reads),
             writes: Semaphore::new(config.max_writes),

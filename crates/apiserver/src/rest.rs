@@ -1,6 +1,7 @@
 //! What some resources do beside storing: addresses of Services, bindings, evictions, tokens, reviews, scales.
 
 pub(crate) mod eviction;
+pub(crate) mod figures;
 pub(crate) mod pod;
 pub(crate) mod quota;
 pub(crate) mod review;

@@ -80,8 +80,8 @@ struct Cleaner {
 pub(crate) async fn run_cleaner(context: Context, shutdown: CancellationToken) {
     let secrets = tokens(&context);
     let reconciler = Cleaner { client: context.client(CLEANER), secrets: secrets.clone() };
-    let runner = Runner::new(Arc::new(reconciler), 1)
-        .watch(&secrets, |secret: &Secret| Some(ObjectKey::of(&secret.metadata)));
+    let runner =
+        Runner::new(Arc::new(reconciler), 1).watch(&secrets, |secret: &Secret| Some(ObjectKey::of(&secret.metadata)));
     start(runner, async { secrets.synced().await }, shutdown).await;
 }
 

@@ -43,10 +43,7 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     start(runner, async { requests.synced().await }, shutdown).await;
 }
 
-fn condition<'a>(
-    request: &'a CertificateSigningRequest,
-    kind: &str,
-) -> Option<&'a CertificateSigningRequestCondition> {
+fn condition<'a>(request: &'a CertificateSigningRequest, kind: &str) -> Option<&'a CertificateSigningRequestCondition> {
     request.status.as_ref()?.conditions.iter().flatten().find(|condition| condition.type_ == kind)
 }
 
@@ -115,7 +112,11 @@ impl Certificates {
                 let mut approved = request.clone();
                 add_condition(&mut approved, "Approved", "AutoApproved", claim.message());
                 let name = request.metadata.name.as_deref().unwrap_or_default();
-                return self.api().replace_subresource("approval", name, &PostParams::default(), &approved).await.map(drop);
+                return self
+                    .api()
+                    .replace_subresource("approval", name, &PostParams::default(), &approved)
+                    .await
+                    .map(drop);
             }
         }
         Ok(())

@@ -22,9 +22,14 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let reconciler = Aggregation { client: context.client(ACCOUNT), roles: roles.clone() };
     let all = roles.clone();
     let runner = Runner::new(Arc::new(reconciler), 2).watch(&roles, move |changed: &ClusterRole| {
-        let concerned = |role: &&Arc<ClusterRole>| role.metadata.name == changed.metadata.name || selects(role, changed);
+        let concerned =
+            |role: &&Arc<ClusterRole>| role.metadata.name == changed.metadata.name || selects(role, changed);
         let sums = all.list().into_iter().filter(|role| role.aggregation_rule.is_some());
-        sums.collect::<Vec<_>>().iter().filter(concerned).filter_map(|role| role.metadata.name.clone()).collect::<Vec<_>>()
+        sums.collect::<Vec<_>>()
+            .iter()
+            .filter(concerned)
+            .filter_map(|role| role.metadata.name.clone())
+            .collect::<Vec<_>>()
     });
     start(runner, async { roles.synced().await }, shutdown).await;
 }
@@ -87,7 +92,12 @@ mod tests {
         };
         let whole = role(json!({"metadata": {"name": "w", "labels": {"a": "true"}},
             "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "true"}}]}}));
-        let all = [part("p", "a", ["get", "list"]), part("q", "a", ["list", "watch"]), part("r", "b", ["x", "y"]), whole.clone()];
+        let all = [
+            part("p", "a", ["get", "list"]),
+            part("q", "a", ["list", "watch"]),
+            part("r", "b", ["x", "y"]),
+            whole.clone(),
+        ];
         let verbs: Vec<_> = sum(&whole, &all).into_iter().flat_map(|rule| rule.verbs).collect();
         assert_eq!(verbs, ["get", "list", "watch"]);
     }

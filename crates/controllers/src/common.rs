@@ -10,6 +10,7 @@ pub(crate) mod pods;
 pub(crate) mod revisions;
 pub(crate) mod scale;
 pub(crate) mod share;
+pub(crate) mod slim;
 pub(crate) mod slow_start;
 pub(crate) mod status;
 pub(crate) mod victims;

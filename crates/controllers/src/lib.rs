@@ -36,8 +36,8 @@ use k8s_openapi::api::core::v1::ReplicationController;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use context::Context;
 pub use certificates::Authority;
+use context::Context;
 pub use context::{ClientFor, Config};
 
 type Run = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -34,7 +34,7 @@ struct Quotas {
 
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let quotas = context.informers.get::<ResourceQuota>();
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     let client = context.client(ACCOUNT);
     let queue = WorkQueue::new();
     let objects = Objects::new(context.informers.clone(), client.clone(), pods.clone(), freed(&quotas, &queue));
@@ -72,7 +72,10 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
 }
 
 /// Queues the quotas of a namespace in which something has gone.
-fn freed(quotas: &Informer<ResourceQuota>, queue: &WorkQueue<ObjectKey>) -> impl Fn(&str) + Clone + Send + Sync + 'static {
+fn freed(
+    quotas: &Informer<ResourceQuota>,
+    queue: &WorkQueue<ObjectKey>,
+) -> impl Fn(&str) + Clone + Send + Sync + 'static {
     let (quotas, queue) = (quotas.clone(), queue.clone());
     move |namespace: &str| {
         for quota in quotas.list_namespace(namespace) {

@@ -170,7 +170,9 @@ fn cron_job(cron: &Value) -> Errors {
     match zone.value {
         Value::String(name) if name.is_empty() => errors.push(zone.invalid("timeZone must be nil or non-empty string")),
         Value::String(name) if name.eq_ignore_ascii_case("local") => {
-            errors.push(zone.invalid("timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"));
+            errors.push(
+                zone.invalid("timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"),
+            );
         }
         Value::String(name) if api::schedule::zone(name).is_none() => {
             errors.push(zone.invalid(format!("unknown time zone {name}")));

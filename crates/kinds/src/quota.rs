@@ -30,15 +30,8 @@ fn count_name(group: &str, plural: &str) -> String {
 }
 
 /// Resources that have a name of their own in quotas, beside `count/…`.
-const NAMED: [&str; 7] = [
-    "pods",
-    "services",
-    "persistentvolumeclaims",
-    "configmaps",
-    "secrets",
-    "replicationcontrollers",
-    "resourcequotas",
-];
+const NAMED: [&str; 7] =
+    ["pods", "services", "persistentvolumeclaims", "configmaps", "secrets", "replicationcontrollers", "resourcequotas"];
 
 /// What an object of this resource costs.
 pub fn usage(group: &str, plural: &str, object: &Value) -> Amounts {
@@ -90,14 +83,17 @@ pub fn counted(name: &str) -> Option<(&str, &str)> {
     if let Some(counted) = name.strip_prefix("count/") {
         return Some(counted.split_once('.').map_or(("", counted), |(plural, group)| (group, plural)));
     }
-    Some(("", match name {
-        "services.nodeports" | "services.loadbalancers" => "services",
-        "requests.storage" => "persistentvolumeclaims",
-        _ if name.contains(".storageclass.storage.k8s.io/") => "persistentvolumeclaims",
-        _ if NAMED.contains(&name) => name,
-        _ if pod::is_compute(name) => "pods",
-        _ => return None,
-    }))
+    Some((
+        "",
+        match name {
+            "services.nodeports" | "services.loadbalancers" => "services",
+            "requests.storage" => "persistentvolumeclaims",
+            _ if name.contains(".storageclass.storage.k8s.io/") => "persistentvolumeclaims",
+            _ if NAMED.contains(&name) => name,
+            _ if pod::is_compute(name) => "pods",
+            _ => return None,
+        },
+    ))
 }
 
 /// An amount as people write it: bytes by powers of two, what is counted and processors by tens.

@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn defaults_fill_what_is_not_said() {
-        let limit = json!({"type": "Container", "default": {"cpu": "1", "memory": "1Gi"}, "defaultRequest": {"cpu": "100m"}});
+        let limit =
+            json!({"type": "Container", "default": {"cpu": "1", "memory": "1Gi"}, "defaultRequest": {"cpu": "100m"}});
         let mut container = json!({"name": "c", "resources": {"limits": {"memory": "2Gi"}}});
         let mut set = Vec::new();
         fill_container(&mut container, "containers", &limit, &mut set);

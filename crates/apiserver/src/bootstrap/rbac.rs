@@ -31,7 +31,11 @@ fn objects(role: &Role<'_>) -> Vec<(String, Value)> {
     });
     if AGGREGATED.contains(&role.name) {
         let label = format!("rbac.authorization.k8s.io/aggregate-to-{}", role.name);
-        api::meta::put(&mut object, "aggregationRule", json!({"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]}));
+        api::meta::put(
+            &mut object,
+            "aggregationRule",
+            json!({"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]}),
+        );
     }
     if let Some(label) = role.label {
         let key = format!("rbac.authorization.k8s.io/aggregate-to-{label}");

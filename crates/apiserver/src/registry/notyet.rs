@@ -14,7 +14,6 @@ pub(crate) fn warning(resource: &Resource) -> Option<&'static str> {
         ("networking.k8s.io", "networkpolicies") => {
             "network policies are not enforced yet: this object is stored and nothing more"
         }
-        ("autoscaling", _) => "horizontal autoscaling is not there yet: this object is stored and nothing more",
         ("", "persistentvolumes" | "persistentvolumeclaims") => {
             "volumes are not bound or provisioned yet: this object is stored and nothing more"
         }

@@ -58,7 +58,8 @@ async fn budget(context: &Context, pod: &Value) -> Result<Option<Value>, ApiErro
             continue;
         }
         if found.replace(budget).is_some() {
-            let why = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+            let why =
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
             return Err(ApiError::new(500, "InternalError", why));
         }
     }

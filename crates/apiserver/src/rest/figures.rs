@@ -109,7 +109,9 @@ pub(crate) async fn answer(context: &Context, request: &ResourceRequest, query: 
         let found = items.into_iter().next().ok_or_else(|| ApiError::not_found(GROUP, one, &name))?;
         return Ok(typed(found, kind));
     }
-    Ok(json!({"kind": format!("{kind}List"), "apiVersion": format!("{GROUP}/{VERSION}"), "metadata": {}, "items": items}))
+    Ok(
+        json!({"kind": format!("{kind}List"), "apiVersion": format!("{GROUP}/{VERSION}"), "metadata": {}, "items": items}),
+    )
 }
 
 fn typed(mut object: Value, kind: &str) -> Value {
@@ -190,7 +192,8 @@ async fn ask_all(context: &Context) -> Result<Look, ApiError> {
     let kind = context.server.kinds.own("", "nodes")?;
     let names = nodes.iter().map(|node| node.attributes(kind).name.to_string());
     let asked = names.map(|name| ask(context, name));
-    let answers: Vec<Look> = futures::stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(PARALLEL).collect().await;
+    let answers: Vec<Look> =
+        futures::stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(PARALLEL).collect().await;
     Ok(answers.into_iter().flatten().collect())
 }
 

@@ -101,7 +101,8 @@ async fn take(
     {
         return Err(forbidden(&format!("failed quota: {name}: {unsaid}")));
     }
-    let costs: Amounts = delta.iter().filter(|(name, _)| limits.contains_key(*name)).map(|(n, a)| (n.clone(), *a)).collect();
+    let costs: Amounts =
+        delta.iter().filter(|(name, _)| limits.contains_key(*name)).map(|(n, a)| (n.clone(), *a)).collect();
     if costs.is_empty() {
         return Ok(None);
     }
@@ -131,9 +132,8 @@ fn check(quota: &Value, costs: &Amounts) -> Result<(), String> {
     }
     let of = |amounts: &Amounts, name: &str| amounts.get(name).copied().unwrap_or_default();
     // Giving something back is always allowed.
-    let exceeds = |(name, cost): &(&String, &Quantity)| {
-        !cost.is_negative() && of(&used, name) + **cost > of(&limits, name)
-    };
+    let exceeds =
+        |(name, cost): &(&String, &Quantity)| !cost.is_negative() && of(&used, name) + **cost > of(&limits, name);
     let exceeded: Vec<&String> = costs.iter().filter(exceeds).map(|(name, _)| name).collect();
     if exceeded.is_empty() {
         return Ok(());

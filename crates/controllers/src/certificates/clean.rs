@@ -13,12 +13,13 @@ const PENDING: SignedDuration = SignedDuration::from_hours(24);
 /// What is left until the request is cleared away.
 pub(super) fn left(request: &CertificateSigningRequest, now: Timestamp) -> Duration {
     let created = request.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
-    let decided = ["Denied", "Failed", "Approved"].iter().filter_map(|kind| condition(request, kind)).find_map(|found| {
-        // An approved one waits for its certificate as long as for a decision.
-        let waits = found.type_ == "Approved" && !has_certificate(request);
-        let since = found.last_update_time.as_ref().or(found.last_transition_time.as_ref())?.0;
-        Some((since, if waits { PENDING } else { DECIDED }))
-    });
+    let decided =
+        ["Denied", "Failed", "Approved"].iter().filter_map(|kind| condition(request, kind)).find_map(|found| {
+            // An approved one waits for its certificate as long as for a decision.
+            let waits = found.type_ == "Approved" && !has_certificate(request);
+            let since = found.last_update_time.as_ref().or(found.last_transition_time.as_ref())?.0;
+            Some((since, if waits { PENDING } else { DECIDED }))
+        });
     let (since, stays) = decided.unwrap_or((created, PENDING));
     let end = since.checked_add(stays).unwrap_or(now);
     Duration::try_from(end.duration_since(now)).unwrap_or_default()

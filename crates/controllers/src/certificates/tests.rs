@@ -17,7 +17,13 @@ fn authority() -> Authority {
     Authority { certificate, key: key.serialize_pem(), duration: Duration::from_secs(86_400) }
 }
 
-fn request(signer: &str, name: &str, organization: &str, names: &[SanType], usages: &[&str]) -> CertificateSigningRequest {
+fn request(
+    signer: &str,
+    name: &str,
+    organization: &str,
+    names: &[SanType],
+    usages: &[&str],
+) -> CertificateSigningRequest {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, organization);

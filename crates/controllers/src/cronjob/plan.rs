@@ -98,8 +98,7 @@ fn refresh(jobs: &[Arc<Job>], plan: &mut Plan) {
         let known = job.metadata.uid.as_ref().is_some_and(|uid| listed.contains(uid));
         match (is_finished(job), known) {
             (None, false) => {
-                let message =
-                    format!("Saw a job that the controller did not create or forgot: {}", name(job));
+                let message = format!("Saw a job that the controller did not create or forgot: {}", name(job));
                 plan.tell(EventType::Warning, "UnexpectedJob", message);
             }
             (Some(well), true) => {
@@ -162,7 +161,8 @@ impl Clock {
         self.next(since).filter(|next| *next <= self.now)?;
         let missed = self.occurrences(since).take(MANY + 1).count();
         if missed > MANY {
-            let message = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
+            let message =
+                "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
             plan.tell(EventType::Warning, "TooManyMissedTimes", message);
         }
         // Not one by one over what may be years.
@@ -217,7 +217,8 @@ fn new_job(cron: &CronJob, due: Timestamp, zone: &TimeZone) -> Job {
     let meta = template.metadata.unwrap_or_default();
     let mut annotations: BTreeMap<_, _> = meta.annotations.unwrap_or_default();
     let local = due.to_zoned(zone.clone());
-    let local = if local.offset().is_zero() { due.to_string() } else { due.display_with_offset(local.offset()).to_string() };
+    let local =
+        if local.offset().is_zero() { due.to_string() } else { due.display_with_offset(local.offset()).to_string() };
     annotations.insert(SCHEDULED.into(), local);
     let minutes = due.as_second().div_euclid(60);
     Job {

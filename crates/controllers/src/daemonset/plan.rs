@@ -162,7 +162,8 @@ fn tidy(set: &DaemonSet, here: Vec<&Arc<Pod>>, surging: Option<(&str, Timestamp)
 
 /// How many new pods may run beside old ones; none where old ones go first.
 fn surge(set: &DaemonSet, nodes: &[Arc<Node>]) -> Option<usize> {
-    let strategy = set.spec.update_strategy.as_ref().filter(|strategy| strategy.type_.as_deref() != Some("OnDelete"))?;
+    let strategy =
+        set.spec.update_strategy.as_ref().filter(|strategy| strategy.type_.as_deref() != Some("OnDelete"))?;
     let amount = strategy.rolling_update.as_ref()?.max_surge.as_ref()?;
     let wanted = nodes.iter().filter(|node| fits(set, node).0).count();
     Some(share::rounded_up(amount, wanted)).filter(|limit| *limit > 0)

@@ -5,9 +5,9 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
+use super::plan::{node_of, pin, plan, status};
 use crate::common::owner::controller_reference;
 use crate::common::revisions::{History, Step};
-use super::plan::{node_of, pin, plan, status};
 
 fn now() -> Timestamp {
     "2026-01-01T01:00:00Z".parse().unwrap()

@@ -32,7 +32,7 @@ struct Disruption {
 
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let budgets = context.informers.get::<PodDisruptionBudget>();
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     let deployments = context.informers.get::<Deployment>();
     let sets = context.informers.get::<ReplicaSet>();
     let reconciler = Arc::new(Disruption {
@@ -83,7 +83,11 @@ impl Reconciler for Disruption {
         let Some(budget) = self.budgets.find(key) else { return Ok(Outcome::Done) };
         let mut selected = self.pods.list_namespace(&key.namespace);
         selected.retain(|pod| selects(&budget, pod));
-        let scales = if plan::needs_scales(&budget) { self.scales(&key.namespace, &selected).await } else { Ok(BTreeMap::new()) };
+        let scales = if plan::needs_scales(&budget) {
+            self.scales(&key.namespace, &selected).await
+        } else {
+            Ok(BTreeMap::new())
+        };
         let now = Timestamp::now();
         let (status, again, failure) = match scales {
             Ok(scales) => {

@@ -10,7 +10,8 @@ use super::plan::{Plan, Scale, plan};
 fn pod(name: &str, ready: bool) -> Arc<Pod> {
     let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "r", "controller": true}]);
     let status = json!({"conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]});
-    let pod = json!({"metadata": {"name": name, "ownerReferences": owner}, "spec": {"containers": []}, "status": status});
+    let pod =
+        json!({"metadata": {"name": name, "ownerReferences": owner}, "spec": {"containers": []}, "status": status});
     Arc::new(serde_json::from_value(pod).unwrap())
 }
 

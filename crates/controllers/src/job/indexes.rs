@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn texts_of_sets() {
-        for (text, canonical) in [("", ""), ("1,2", "1,2"), ("1-3,5,6,8", "1-3,5,6,8"), ("0,1,2,12", "0-2"), ("x,4", "4")]
+        for (text, canonical) in
+            [("", ""), ("1,2", "1,2"), ("1-3,5,6,8", "1-3,5,6,8"), ("0,1,2,12", "0-2"), ("x,4", "4")]
         {
             assert_eq!(Indexes::parse(text, 10).text(), canonical, "{text}");
         }

@@ -60,15 +60,12 @@ enum Key {
 
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let jobs = context.informers.get::<Job>();
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     pods::index_by_owner(&pods);
     let expectations = Arc::new(Expectations::default());
     let events = context.recorder(ACCOUNT);
-    let control = PodControl {
-        client: context.client(ACCOUNT),
-        events: events.clone(),
-        expectations: Arc::clone(&expectations),
-    };
+    let control =
+        PodControl { client: context.client(ACCOUNT), events: events.clone(), expectations: Arc::clone(&expectations) };
     let memory = Mutex::default();
     let reconciler = Arc::new(Jobs { events, control, jobs: jobs.clone(), pods: pods.clone(), memory });
     let _seen = pods.on_change(move |change| expectations.observe(KIND, change));
@@ -227,7 +224,13 @@ impl Jobs {
         removed.into_iter().collect()
     }
 
-    async fn create(&self, key: &ObjectKey, job: &Job, object: &ObjectReference, pods: &[NewPod]) -> Calls<kube::Error> {
+    async fn create(
+        &self,
+        key: &ObjectKey,
+        job: &Job,
+        object: &ObjectReference,
+        pods: &[NewPod],
+    ) -> Calls<kube::Error> {
         let pods: Vec<_> = pods.iter().map(|new| template::pod(job, new)).collect();
         let calls = slow_start::batches(pods.iter().map(|pod| self.control.create(key, object, pod)).collect()).await;
         (0..calls.left).for_each(|_| self.control.expectations.created(key));

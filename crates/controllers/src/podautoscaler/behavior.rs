@@ -68,8 +68,12 @@ pub(super) fn limit(
     let (number, limited) = match steady {
         wish if wish > current => {
             let fastest = fastest_up(&up, current, past, now).max(current);
-            let too_fast = Verdict::limited("ScaleUpLimit", "the desired replica count is increasing faster than the maximum scale rate");
-            let too_many = Verdict::limited("TooManyReplicas", "the desired replica count is more than the maximum replica count");
+            let too_fast = Verdict::limited(
+                "ScaleUpLimit",
+                "the desired replica count is increasing faster than the maximum scale rate",
+            );
+            let too_many =
+                Verdict::limited("TooManyReplicas", "the desired replica count is more than the maximum replica count");
             if wish > fastest.min(spec.max_replicas) {
                 if fastest < spec.max_replicas { (fastest, too_fast) } else { (spec.max_replicas, too_many) }
             } else {
@@ -78,8 +82,12 @@ pub(super) fn limit(
         }
         wish if wish < current => {
             let fastest = slowest_down(&down, current, past, now).min(current);
-            let too_fast = Verdict::limited("ScaleDownLimit", "the desired replica count is decreasing faster than the maximum scale rate");
-            let too_few = Verdict::limited("TooFewReplicas", "the desired replica count is less than the minimum replica count");
+            let too_fast = Verdict::limited(
+                "ScaleDownLimit",
+                "the desired replica count is decreasing faster than the maximum scale rate",
+            );
+            let too_few =
+                Verdict::limited("TooFewReplicas", "the desired replica count is less than the minimum replica count");
             if wish < fastest.max(least) {
                 if fastest > least { (fastest, too_fast) } else { (least, too_few) }
             } else {
@@ -105,7 +113,13 @@ fn stabilize(
     let highest = within(&past.recommendations, window(down), now).max().map_or(wish, |highest| highest.max(wish));
     past.recommendations.push((now, wish));
     past.recommendations.retain(|(at, _)| now.duration_since(*at) < MEMORY);
-    let steady = if current < lowest { lowest } else if current > highest { highest } else { current };
+    let steady = if current < lowest {
+        lowest
+    } else if current > highest {
+        highest
+    } else {
+        current
+    };
     let verdict = match steady {
         steady if steady == wish => Verdict::able("ReadyForNewScale", "recommended size matches current size"),
         steady if steady > wish => Verdict::able(

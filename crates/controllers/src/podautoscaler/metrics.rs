@@ -57,17 +57,19 @@ impl Metrics {
         resource: &str,
         container: Option<&str>,
     ) -> Result<BTreeMap<String, Figure>, String> {
-        let path = format!(
-            "/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods?labelSelector={}",
-            encoded(selector)
-        );
+        let path =
+            format!("/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods?labelSelector={}", encoded(selector));
         let failed = |why: String| {
-            format!("unable to get metrics for resource {resource}: unable to fetch metrics from resource metrics API: {why}")
+            format!(
+                "unable to get metrics for resource {resource}: unable to fetch metrics from resource metrics API: {why}"
+            )
         };
         let list = self.get(&path).await.map_err(failed)?;
         let figures = read_pods(&list, resource, container);
         if figures.is_empty() {
-            return Err(format!("unable to get metrics for resource {resource}: no metrics returned from resource metrics API"));
+            return Err(format!(
+                "unable to get metrics for resource {resource}: no metrics returned from resource metrics API"
+            ));
         }
         Ok(figures)
     }
@@ -94,7 +96,14 @@ impl Metrics {
     }
 
     /// What an object says of itself, in thousandths.
-    pub(super) async fn object(&self, namespace: &str, resource: &str, name: &str, metric: &str, of: &str) -> Result<i64, String> {
+    pub(super) async fn object(
+        &self,
+        namespace: &str,
+        resource: &str,
+        name: &str,
+        metric: &str,
+        of: &str,
+    ) -> Result<i64, String> {
         let path = format!(
             "/apis/custom.metrics.k8s.io/v1beta2/namespaces/{namespace}/{resource}/{name}/{}?metricLabelSelector={}",
             encoded(metric),
@@ -114,7 +123,9 @@ impl Metrics {
             encoded(of)
         );
         let failed = |why: String| {
-            format!("unable to get external metric {namespace}/{metric}: unable to fetch metrics from external metrics API: {why}")
+            format!(
+                "unable to get external metric {namespace}/{metric}: unable to fetch metrics from external metrics API: {why}"
+            )
         };
         let list = self.get(&path).await.map_err(failed)?;
         let items = list.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();

@@ -172,7 +172,12 @@ impl Question<'_> {
             for container in containers.iter().filter(|c| self.container.is_none_or(|wanted| wanted == c.name)) {
                 let request = container.resources.as_ref().and_then(|all| all.requests.as_ref()?.get(self.resource));
                 let request = request.and_then(|amount| Quantity::try_from(amount).ok()).ok_or_else(|| {
-                    format!("missing request for {} in container {} of Pod {}", self.resource, container.name, name(pod))
+                    format!(
+                        "missing request for {} in container {} of Pod {}",
+                        self.resource,
+                        container.name,
+                        name(pod)
+                    )
                 })?;
                 sum = sum.saturating_add(request.milli_value());
             }

@@ -44,7 +44,7 @@ struct Autoscalers {
 
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let scalers = context.informers.get::<HorizontalPodAutoscaler>();
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     let client = context.client(ACCOUNT);
     let reconciler = Arc::new(Autoscalers {
         events: context.recorder(ACCOUNT),
@@ -121,7 +121,12 @@ fn tolerance(rules: &HPAScalingRules) -> f64 {
 }
 
 impl Autoscalers {
-    async fn look(&self, key: &ObjectKey, scaler: &HorizontalPodAutoscaler, status: &mut HorizontalPodAutoscalerStatus) {
+    async fn look(
+        &self,
+        key: &ObjectKey,
+        scaler: &HorizontalPodAutoscaler,
+        status: &mut HorizontalPodAutoscalerStatus,
+    ) {
         let now = Timestamp::now();
         let target = &scaler.spec.scale_target_ref;
         let version = target.api_version.as_deref().unwrap_or("v1");
@@ -177,7 +182,8 @@ impl Autoscalers {
         let (desired, able, limited) = behavior::limit(spec, current, wish, past, now);
         conditions::set(status, able, now);
         conditions::set(status, limited, now);
-        let why = if desired > current { format!("{name} above target") } else { "All metrics below target".to_owned() };
+        let why =
+            if desired > current { format!("{name} above target") } else { "All metrics below target".to_owned() };
         Some((desired, why))
     }
 
@@ -250,7 +256,11 @@ impl Autoscalers {
         let written = scale::put(&self.client, &key.namespace, version, &target.kind, &scale).await;
         if let Err(error) = written {
             let (object, error) = (reference(scaler), message(&error));
-            self.events.warning(&object, "FailedRescale", format!("New size: {desired}; reason: {why}; error: {error}"));
+            self.events.warning(
+                &object,
+                "FailedRescale",
+                format!("New size: {desired}; reason: {why}; error: {error}"),
+            );
             let said = format!("the HPA controller was unable to update the target scale: {error}");
             conditions::set(status, Verdict::unable("FailedUpdateScale", said), now);
             return false;
@@ -273,7 +283,8 @@ impl Autoscalers {
             return Ok(Answer { replicas: proposal.replicas, name, status });
         }
         if let Some(source) = &metric.container_resource {
-            let failed = |why| ("FailedGetContainerResourceMetric", format!("failed to get {} utilization: {why}", source.name));
+            let failed =
+                |why| ("FailedGetContainerResourceMetric", format!("failed to get {} utilization: {why}", source.name));
             let asked = self.resource(target, &source.name, Some(&source.container), &source.target).await;
             let (name, proposal) = asked.map_err(failed)?;
             let status = ContainerResourceMetricStatus {
@@ -281,9 +292,16 @@ impl Autoscalers {
                 container: source.container.clone(),
                 current: value(&source.name, &proposal),
             };
-            let status =
-                MetricStatus { type_: "ContainerResource".into(), container_resource: Some(status), ..MetricStatus::default() };
-            return Ok(Answer { replicas: proposal.replicas, name: name.replace("resource", "container resource"), status });
+            let status = MetricStatus {
+                type_: "ContainerResource".into(),
+                container_resource: Some(status),
+                ..MetricStatus::default()
+            };
+            return Ok(Answer {
+                replicas: proposal.replicas,
+                name: name.replace("resource", "container resource"),
+                status,
+            });
         }
         self.ask_others(target, metric).await
     }
@@ -338,7 +356,8 @@ impl Autoscalers {
             let total = self.metrics.object(namespace, &resource, &object.name, metric, &of).await;
             let total = total.map_err(|why| ("FailedGetObjectMetric", why))?;
             let (replicas, current) = whole(&source.target, total, target);
-            let status = ObjectMetricStatus { metric: source.metric.clone(), described_object: object.clone(), current };
+            let status =
+                ObjectMetricStatus { metric: source.metric.clone(), described_object: object.clone(), current };
             let status = MetricStatus { type_: "Object".into(), object: Some(status), ..MetricStatus::default() };
             return Ok(Answer { replicas, name: format!("{} metric {metric}", object.kind), status });
         }
@@ -383,9 +402,5 @@ fn whole(wanted: &MetricTarget, total: i64, target: &Target<'_>) -> (i32, Metric
 fn value(resource: &str, proposal: &Proposal) -> MetricValueStatus {
     let average = Quantity::millis(proposal.average);
     let text = if resource == "memory" { average.to_binary_string() } else { average.to_string() };
-    MetricValueStatus {
-        average_utilization: proposal.utilization,
-        average_value: Some(ApiQuantity(text)),
-        value: None,
-    }
+    MetricValueStatus { average_utilization: proposal.utilization, average_value: Some(ApiQuantity(text)), value: None }
 }

@@ -21,7 +21,12 @@ fn pod(name: &str, ready: bool) -> Arc<Pod> {
     let container = json!({"name": "c", "resources": {"requests": {"cpu": "100m"}}});
     let condition = json!({"type": "Ready", "status": if ready { "True" } else { "False" }, "lastTransitionTime": at(-1000).to_string()});
     let status = json!({"phase": "Running", "startTime": at(-1010).to_string(), "conditions": [condition]});
-    Arc::new(serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"containers": [container]}, "status": status})).unwrap())
+    Arc::new(
+        serde_json::from_value(
+            json!({"metadata": {"name": name}, "spec": {"containers": [container]}, "status": status}),
+        )
+        .unwrap(),
+    )
 }
 
 fn ask(figures: &[(&str, i64)], pods: &[Arc<Pod>], wanted: Wanted) -> Result<Proposal, String> {

@@ -35,7 +35,8 @@ pub(crate) trait Replicated:
 impl Replicated for ReplicaSet {
     const ACCOUNT: &'static str = "replicaset-controller";
 
-    fn view(self) -> ReplicaSet {
+    fn view(mut self) -> ReplicaSet {
+        self.metadata.managed_fields = None;
         self
     }
 
@@ -56,8 +57,10 @@ impl Replicated for ReplicationController {
             message: condition.message,
             last_transition_time: condition.last_transition_time,
         };
+        let mut metadata = self.metadata;
+        metadata.managed_fields = None;
         ReplicaSet {
-            metadata: self.metadata,
+            metadata,
             spec: ReplicaSetSpec {
                 replicas: spec.replicas,
                 min_ready_seconds: spec.min_ready_seconds,

@@ -35,7 +35,7 @@ struct ReplicaSets<K> {
 
 pub(crate) async fn run<K: Replicated>(context: Context, shutdown: CancellationToken) {
     let sets = context.informers.project::<K, ReplicaSet>(Selection::default(), K::view);
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     pods::index_by_owner(&pods);
     let expectations = Arc::new(Expectations::default());
     let (client, events) = (context.client(K::ACCOUNT), context.recorder(K::ACCOUNT));
@@ -96,7 +96,8 @@ impl<K: Replicated> Reconciler for ReplicaSets<K> {
         let failure = managed.as_ref().err().map(|(reason, error)| (*reason, message(error)));
         let status = plan::status(&set, &owned, failure, now);
         let api = Api::<K>::namespaced(self.control.client.clone(), &key.namespace);
-        let write = |object: &mut K| *object = K::of(ReplicaSet { status: Some(status.clone()), ..object.clone().view() });
+        let write =
+            |object: &mut K| *object = K::of(ReplicaSet { status: Some(status.clone()), ..object.clone().view() });
         match status::write_status(&api, &K::of((*set).clone()), write).await {
             Err(error) if !client::write::is_not_found(&error) => return Err(error),
             _ => {}

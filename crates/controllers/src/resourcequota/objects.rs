@@ -64,7 +64,8 @@ impl Objects {
         if served.is_none() {
             *served = Some(discovery::served(&self.client).await?);
         }
-        let matches = |served: &&Served| (&served.resource.group, &served.resource.plural) == (&resource.0, &resource.1);
+        let matches =
+            |served: &&Served| (&served.resource.group, &served.resource.plural) == (&resource.0, &resource.1);
         let found = served.iter().flatten().filter(|served| served.namespaced && served.can("watch")).find(matches);
         let Some(found) = found else { return Ok(None) };
         let watched = Arc::new(self.start(&found.resource));

@@ -25,8 +25,11 @@ pub(super) fn needed(quota: &ResourceQuota) -> BTreeSet<Resource> {
 pub(super) fn status(quota: &ResourceQuota, objects: &BTreeMap<Resource, Vec<Value>>) -> ResourceQuotaStatus {
     let hard = hard(quota);
     let tree = serde_json::to_value(quota).unwrap_or_default();
-    let mut used: Amounts =
-        hard.keys().filter(|name| quota::counted(name).is_some()).map(|name| (name.clone(), Default::default())).collect();
+    let mut used: Amounts = hard
+        .keys()
+        .filter(|name| quota::counted(name).is_some())
+        .map(|name| (name.clone(), Default::default()))
+        .collect();
     for ((group, plural), all) in objects {
         for object in all.iter().filter(|object| quota::counts(&tree, group, plural, object)) {
             for (name, amount) in quota::usage(group, plural, object) {

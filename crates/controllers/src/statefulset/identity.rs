@@ -1,5 +1,7 @@
 //! What a pod of a StatefulSet is called and carries. Pure.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
@@ -63,7 +65,8 @@ pub(super) fn pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str,
     for template in templates(set) {
         let name = template.metadata.name.clone().unwrap_or_default();
         volumes.retain(|volume| volume.name != name);
-        let source = PersistentVolumeClaimVolumeSource { claim_name: claim_name(set, template, ordinal), read_only: None };
+        let source =
+            PersistentVolumeClaimVolumeSource { claim_name: claim_name(set, template, ordinal), read_only: None };
         volumes.push(Volume { name, persistent_volume_claim: Some(source), ..Volume::default() });
     }
     pod
@@ -75,9 +78,9 @@ fn identify(set: &StatefulSet, pod: &mut Pod, ordinal: i32) {
     labels.insert(POD_INDEX.to_owned(), ordinal.to_string());
 }
 
-/// The pod with the labels that it must have; none if it has them.
-pub(super) fn corrected(set: &StatefulSet, pod: &Pod, ordinal: i32) -> Option<Pod> {
-    let mut wanted = pod.clone();
+/// The labels that a pod must have; none if it has them.
+pub(super) fn corrected(set: &StatefulSet, pod: &Pod, ordinal: i32) -> Option<BTreeMap<String, String>> {
+    let mut wanted = Pod { metadata: pod.metadata.clone(), ..Pod::default() };
     identify(set, &mut wanted, ordinal);
-    (wanted.metadata.labels != pod.metadata.labels).then_some(wanted)
+    wanted.metadata.labels.filter(|labels| Some(labels) != pod.metadata.labels.as_ref())
 }

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
 use kube::Api;
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, NewPod, Observed, Plan};
@@ -36,7 +37,7 @@ struct StatefulSets {
 
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let sets = context.informers.get::<StatefulSet>();
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     let claims = context.informers.get::<PersistentVolumeClaim>();
     let revisions = context.informers.get::<ControllerRevision>();
     pods::index_by_owner(&pods);
@@ -99,7 +100,8 @@ impl Reconciler for StatefulSets {
         let selector = client::selector(Some(&spec.selector)).filter(|selector| !selector.is_empty());
         let Some(selector) = selector else { return Ok(Outcome::Done) };
         let reference = owner::controller_reference(&*set);
-        let claimant = Claimant { meta: &set.metadata, reference: reference.clone(), selector: &selector, adopts: |_| true };
+        let claimant =
+            Claimant { meta: &set.metadata, reference: reference.clone(), selector: &selector, adopts: |_| true };
         let owned = claimant.pods(&self.client, &self.pods).await?;
         let history = History {
             owner: &set.metadata,
@@ -158,9 +160,10 @@ impl StatefulSets {
         let api = Api::<Pod>::namespaced(self.client.clone(), set.metadata.namespace.as_deref().unwrap_or_default());
         for pod in owned {
             let Some(number) = identity::ordinal(set, pod) else { continue };
-            if let Some(corrected) = identity::corrected(set, pod, number) {
+            if let Some(labels) = identity::corrected(set, pod, number) {
                 let name = pod.metadata.name.as_deref().unwrap_or_default();
-                api.replace(name, &PostParams::default(), &corrected).await?;
+                let patch = json!({"metadata": {"uid": pod.metadata.uid, "labels": labels}});
+                api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
             }
             let condemned = plan.condemned.iter().any(|other| uid(&other.metadata) == uid(&pod.metadata));
             self.keep_claims(set, pod, number, condemned).await?;

@@ -101,8 +101,11 @@ fn each_pod_has_a_name_and_claims() {
     let set = set(json!({"replicas": 1, "volumeClaimTemplates": [{"metadata": {"name": "disk"}, "spec": {}}]}));
     let template = set.spec.template.clone();
     let pod = serde_json::to_value(identity::pod(&set, &template, "w-1a", 3)).unwrap();
-    assert_eq!(pod.pointer("/metadata/labels").unwrap(), &json!({"a": "b", "controller-revision-hash": "w-1a",
-        "statefulset.kubernetes.io/pod-name": "w-3", "apps.kubernetes.io/pod-index": "3"}));
+    assert_eq!(
+        pod.pointer("/metadata/labels").unwrap(),
+        &json!({"a": "b", "controller-revision-hash": "w-1a",
+        "statefulset.kubernetes.io/pod-name": "w-3", "apps.kubernetes.io/pod-index": "3"})
+    );
     assert_eq!(pod.pointer("/spec/hostname").unwrap(), "w-3");
     assert_eq!(pod.pointer("/spec/subdomain").unwrap(), "s");
     assert_eq!(pod.pointer("/spec/volumes/0/persistentVolumeClaim/claimName").unwrap(), "disk-w-3");

@@ -86,8 +86,7 @@ pub(super) fn usage(pod: &Value) -> Amounts {
 
 /// What a quota wants every container to say and some do not, by upstream's wording; none if all is said.
 pub fn unsaid<'a>(pod: &Value, hard: impl Iterator<Item = &'a str>) -> Option<String> {
-    let wanted: BTreeSet<&str> =
-        hard.filter(|name| COMPUTE.contains(name) && !name.contains("storage")).collect();
+    let wanted: BTreeSet<&str> = hard.filter(|name| COMPUTE.contains(name) && !name.contains("storage")).collect();
     let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for container in containers(pod, "containers").chain(containers(pod, "initContainers")) {
         for name in &wanted {
@@ -97,9 +96,9 @@ pub fn unsaid<'a>(pod: &Value, hard: impl Iterator<Item = &'a str>) -> Option<St
             }
         }
     }
-    let texts = missing.into_iter().map(|(name, containers)| {
-        format!("{name} for: {}", containers.into_iter().collect::<Vec<_>>().join(","))
-    });
+    let texts = missing
+        .into_iter()
+        .map(|(name, containers)| format!("{name} for: {}", containers.into_iter().collect::<Vec<_>>().join(",")));
     let texts = texts.collect::<Vec<_>>().join("; ");
     (!texts.is_empty()).then(|| format!("must specify {texts}"))
 }

@@ -52,7 +52,8 @@ fn crosses_namespaces(pod: &Value) -> bool {
         let list = term.get("namespaces").and_then(Value::as_array);
         list.is_some_and(|list| !list.is_empty()) || term.get("namespaceSelector").is_some_and(|s| !s.is_null())
     };
-    let affinities = ["podAffinity", "podAntiAffinity"].iter().filter_map(|kind| pod.pointer(&format!("/spec/affinity/{kind}")));
+    let affinities =
+        ["podAffinity", "podAntiAffinity"].iter().filter_map(|kind| pod.pointer(&format!("/spec/affinity/{kind}")));
     affinities.into_iter().any(|affinity| {
         let required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution").and_then(Value::as_array);
         let preferred = affinity.get("preferredDuringSchedulingIgnoredDuringExecution").and_then(Value::as_array);

@@ -11,7 +11,10 @@ fn pod() -> Value {
 }
 
 fn spell(group: &str, plural: &str, object: &Value) -> Vec<String> {
-    usage(group, plural, object).into_iter().map(|(name, amount)| format!("{name}={}", spelled(&name, amount))).collect()
+    usage(group, plural, object)
+        .into_iter()
+        .map(|(name, amount)| format!("{name}={}", spelled(&name, amount)))
+        .collect()
 }
 
 #[test]
@@ -19,8 +22,15 @@ fn what_objects_cost() {
     assert_eq!(
         spell("", "pods", &pod()),
         [
-            "count/pods=1", "cpu=1", "example.com/gpu=1", "limits.cpu=1", "memory=1Gi", "pods=1", "requests.cpu=1",
-            "requests.example.com/gpu=1", "requests.memory=1Gi"
+            "count/pods=1",
+            "cpu=1",
+            "example.com/gpu=1",
+            "limits.cpu=1",
+            "memory=1Gi",
+            "pods=1",
+            "requests.cpu=1",
+            "requests.example.com/gpu=1",
+            "requests.memory=1Gi"
         ]
     );
     let mut ended = pod();
@@ -31,7 +41,10 @@ fn what_objects_cost() {
     assert_eq!(spell("", "services", &service), expected);
     assert_eq!(spell("apps", "deployments", &json!({})), ["count/deployments.apps=1"]);
     let claim = json!({"spec": {"storageClassName": "fast", "resources": {"requests": {"storage": "2Gi"}}}});
-    assert!(spell("", "persistentvolumeclaims", &claim).contains(&"fast.storageclass.storage.k8s.io/requests.storage=2Gi".to_owned()));
+    assert!(
+        spell("", "persistentvolumeclaims", &claim)
+            .contains(&"fast.storageclass.storage.k8s.io/requests.storage=2Gi".to_owned())
+    );
 }
 
 #[test]

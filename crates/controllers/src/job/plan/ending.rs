@@ -32,12 +32,7 @@ impl Ending {
 }
 
 /// What was said before, else the first reason that holds.
-pub(super) fn find(
-    observed: &Observed<'_>,
-    spec: &JobSpec,
-    status: &JobStatus,
-    census: &Census<'_>,
-) -> Option<Ending> {
+pub(super) fn find(observed: &Observed<'_>, spec: &JobSpec, status: &JobStatus, census: &Census<'_>) -> Option<Ending> {
     for (kind, well) in [("SuccessCriteriaMet", true), ("FailureTarget", false)] {
         if let Some(said) = condition(status, kind) {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -67,8 +62,7 @@ fn by_limit(observed: &Observed<'_>, spec: &JobSpec, status: &JobStatus, census:
         return Some(Ending::failure("BackoffLimitExceeded", "Job has reached the specified backoff limit"));
     }
     let left = until_deadline(spec, status, observed.now)?;
-    left.is_zero()
-        .then(|| Ending::failure("DeadlineExceeded", "Job was active longer than specified deadline"))
+    left.is_zero().then(|| Ending::failure("DeadlineExceeded", "Job was active longer than specified deadline"))
 }
 
 /// Where containers are started again in place, their restarts count.
@@ -115,7 +109,9 @@ fn is_met(rule: &SuccessPolicyRule, spec: &JobSpec, census: &Census<'_>) -> bool
     let wanted = rule.succeeded_indexes.as_deref();
     let wanted = wanted.map(|text| Indexes::parse(text, spec.completions.unwrap_or(0)));
     let done = match &wanted {
-        Some(wanted) => i32::try_from(wanted.iter().filter(|index| census.done.has(*index)).count()).unwrap_or(i32::MAX),
+        Some(wanted) => {
+            i32::try_from(wanted.iter().filter(|index| census.done.has(*index)).count()).unwrap_or(i32::MAX)
+        }
         None => census.done.count(),
     };
     let enough = rule.succeeded_count.or_else(|| wanted.as_ref().map(Indexes::count));

@@ -87,9 +87,8 @@ fn surplus(observed: &Observed<'_>, spec: &JobSpec, census: &Census<'_>, least: 
 
 /// Indexes that have no pod, in order.
 fn pending(observed: &Observed<'_>, spec: &JobSpec, census: &Census<'_>) -> Vec<i32> {
-    let leaving = observed.pods.iter().filter(|pod| {
-        waits_for_end(spec) && pods::is_terminating(pod) && !pods::is_finished(pod)
-    });
+    let leaving =
+        observed.pods.iter().filter(|pod| waits_for_end(spec) && pods::is_terminating(pod) && !pods::is_finished(pod));
     let taken: BTreeSet<_> = census.active.iter().chain(leaving).filter_map(|pod| indexes::of(pod)).collect();
     let broken = |index: i32| census.broken.as_ref().is_some_and(|broken| broken.has(index));
     let free = |index: &i32| !taken.contains(index) && !census.done.has(*index) && !broken(*index);
@@ -97,18 +96,11 @@ fn pending(observed: &Observed<'_>, spec: &JobSpec, census: &Census<'_>) -> Vec<
 }
 
 /// Each index waits for itself.
-fn create_by_index(
-    observed: &Observed<'_>,
-    spec: &JobSpec,
-    census: &Census<'_>,
-    missing: usize,
-    plan: &mut Plan,
-) {
+fn create_by_index(observed: &Observed<'_>, spec: &JobSpec, census: &Census<'_>, missing: usize, plan: &mut Plan) {
     let mut waits: BTreeMap<i32, Duration> = BTreeMap::new();
     for index in pending(observed, spec, census) {
         let last = census.last_failed.get(&index);
-        let (mut failures, mut ignored) =
-            last.map_or((0, 0), |pod| (number(pod, FAILURES), number(pod, IGNORED)));
+        let (mut failures, mut ignored) = last.map_or((0, 0), |pod| (number(pod, FAILURES), number(pod, IGNORED)));
         if let Some(pod) = last {
             let wait = remaining(failures + ignored + 1, finished_at(pod), observed.now);
             if !wait.is_zero() {

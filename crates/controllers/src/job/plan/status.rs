@@ -37,7 +37,8 @@ pub(super) fn settle(status: &mut JobStatus, pods: &[Arc<Pod>]) {
     let tracked: HashSet<_> =
         pods.iter().filter(|pod| is_tracked(pod)).filter_map(|pod| pod.metadata.uid.as_ref()).collect();
     let uncounted = status.uncounted_terminated_pods.get_or_insert_default();
-    for (list, number) in [(&mut uncounted.succeeded, &mut status.succeeded), (&mut uncounted.failed, &mut status.failed)]
+    for (list, number) in
+        [(&mut uncounted.succeeded, &mut status.succeeded), (&mut uncounted.failed, &mut status.failed)]
     {
         let noted = list.take().unwrap_or_default();
         let before = noted.len();
