@@ -10,6 +10,7 @@ mod names;
 mod nginx_story;
 mod refusals;
 mod roles;
+mod scaling;
 mod story;
 mod streams;
 mod workloads;

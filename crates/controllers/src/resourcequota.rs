@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Change, Informer, ObjectKey, Outcome, Reconciler, Runner, WorkQueue, write};
-use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::Api;
 use kube::api::PostParams;
 use tokio_util::sync::CancellationToken;

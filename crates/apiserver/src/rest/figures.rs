@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use api::{ApiError, Quantity};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use http::{HeaderMap, Method};
+use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::body;
 use crate::context::Context;
 use crate::handlers::Incoming;
 use crate::registry::list::Selection;
@@ -35,6 +36,8 @@ const STALE: SignedDuration = SignedDuration::from_secs(120);
 const APART: Duration = Duration::from_millis(1000);
 /// One kubelet may take so long.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// One summary is no larger.
+const LARGEST: usize = 64 << 20;
 /// Kubelets asked at once.
 const PARALLEL: usize = 32;
 
@@ -87,7 +90,15 @@ fn since(before: Point, now: Point) -> Option<Use> {
 }
 
 /// Answers a request of the group.
-pub(crate) async fn answer(context: &Context, request: &ResourceRequest, query: &Query) -> Result<Value, ApiError> {
+pub(crate) fn answer<'a>(
+    context: &'a Context,
+    request: &'a ResourceRequest,
+    query: &'a Query,
+) -> BoxFuture<'a, Result<Value, ApiError>> {
+    answer_now(context, request, query).boxed()
+}
+
+async fn answer_now(context: &Context, request: &ResourceRequest, query: &Query) -> Result<Value, ApiError> {
     let nodes = match (request.resource.as_str(), request.verb) {
         ("nodes", "get" | "list") => true,
         ("pods", "get" | "list") => false,
@@ -191,9 +202,8 @@ async fn ask_all(context: &Context) -> Result<Look, ApiError> {
     let nodes = context.server.own("", "nodes", "")?.select(&Selection::default()).await?;
     let kind = context.server.kinds.own("", "nodes")?;
     let names = nodes.iter().map(|node| node.attributes(kind).name.to_string());
-    let asked = names.map(|name| ask(context, name));
-    let answers: Vec<Look> =
-        futures::stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(PARALLEL).collect().await;
+    let asked: Vec<BoxFuture<'_, Look>> = names.map(|name| ask(context, name).boxed()).collect();
+    let answers: Vec<Look> = futures::stream::iter(asked).buffer_unordered(PARALLEL).collect().await;
     Ok(answers.into_iter().flatten().collect())
 }
 
@@ -228,7 +238,15 @@ async fn summary(context: &Context, node: &str) -> Result<Value, ApiError> {
     if !answer.status().is_success() {
         return Err(ApiError::unavailable(format!("the kubelet of {node} answers {}", answer.status())));
     }
-    serde_json::from_slice(&body::read(answer.into_body()).await?).map_err(ApiError::internal)
+    let (mut body, mut bytes) = (answer.into_body(), Vec::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ApiError::internal(error.to_string()))?;
+        bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        if bytes.len() > LARGEST {
+            return Err(ApiError::unavailable(format!("the kubelet of {node} says more than {LARGEST} bytes")));
+        }
+    }
+    serde_json::from_slice(&bytes).map_err(ApiError::internal)
 }
 
 fn read(node: &str, summary: &Value) -> Look {
