@@ -1,7 +1,9 @@
 //! What some resources do beside storing: addresses of Services, bindings, evictions, tokens, reviews, scales.
 
+pub(crate) mod claims;
 pub(crate) mod eviction;
 pub(crate) mod figures;
+mod node;
 pub(crate) mod pod;
 pub(crate) mod quota;
 pub(crate) mod review;
@@ -13,38 +15,27 @@ use api::ApiError;
 use serde_json::Value;
 
 use crate::context::Context;
-use quota::Charge;
-
-/// What was taken for a write.
-#[derive(Default)]
-pub(crate) struct Claim {
-    service: service::Claim,
-    charge: Charge,
-}
-
-impl Claim {
-    /// The write was done: what the object no longer names is free again.
-    pub(crate) async fn keep(&self, context: &Context) {
-        self.service.keep(context).await;
-    }
-
-    /// The write was not done.
-    pub(crate) async fn release(&self, context: &Context) {
-        self.service.release(context).await;
-        self.charge.release(context).await;
-    }
-}
+use claims::Claim;
 
 /// Takes from the cluster's pools what a new or changed object needs; to be kept or released after the write.
 pub(crate) async fn claim(context: &Context, new: &mut Value, old: Option<&Value>) -> Result<Claim, ApiError> {
-    let service = match (context.kind.resource.group, context.kind.resource.plural) {
-        ("", "services") if context.subresource.is_empty() => service::claim(context, new, old).await?,
-        _ => service::Claim::default(),
+    let mut claim = Claim::default();
+    let claimed = match (context.kind.resource.group, context.kind.resource.plural) {
+        ("", "services") if context.subresource.is_empty() => service::claim(context, new, old, &mut claim).await,
+        ("", "nodes") if context.subresource.is_empty() => node::claim(context, new, old, &mut claim).await,
+        _ => Ok(()),
     };
-    match quota::charge(context, new, old).await {
-        Ok(charge) => Ok(Claim { service, charge }),
+    let charged = match claimed {
+        Ok(()) => quota::charge(context, new, old).await,
+        Err(error) => Err(error),
+    };
+    match charged {
+        Ok(charge) => {
+            claim.charge = charge;
+            Ok(claim)
+        }
         Err(error) => {
-            service.release(context).await;
+            claim.release(context).await;
             Err(error)
         }
     }
@@ -52,7 +43,9 @@ pub(crate) async fn claim(context: &Context, new: &mut Value, old: Option<&Value
 
 /// Gives back what a deleted object held.
 pub(crate) async fn released(context: &Context, last: &Value) {
-    if context.kind.resource.group.is_empty() && context.kind.resource.plural == "services" {
-        service::release(context, last).await;
+    match (context.kind.resource.group, context.kind.resource.plural) {
+        ("", "services") => service::release(context, last).await,
+        ("", "nodes") => node::release(context, last).await,
+        _ => {}
     }
 }

@@ -1,8 +1,10 @@
 //! What several controllers need.
 
-pub(crate) mod claim;
+pub(crate) mod claimant;
+pub(crate) mod claims;
 pub(crate) mod discovery;
 pub(crate) mod expectations;
+pub(crate) mod finalizer;
 pub(crate) mod hash;
 pub(crate) mod owner;
 pub(crate) mod pod_control;

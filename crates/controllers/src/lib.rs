@@ -13,11 +13,14 @@ mod daemonset;
 mod deployment;
 mod disruption;
 mod endpointslice;
+mod ephemeralvolume;
 mod garbagecollector;
 mod job;
+mod localpath;
 mod namespace;
 mod nodeipam;
 mod nodelifecycle;
+mod persistentvolume;
 mod podautoscaler;
 mod podgc;
 mod replicaset;
@@ -27,6 +30,8 @@ mod serviceaccount;
 mod statefulset;
 mod tainteviction;
 mod ttlafterfinished;
+mod volumeexpand;
+mod volumeprotection;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -100,6 +105,12 @@ fn all(context: &Context, shutdown: &CancellationToken) -> Vec<(&'static str, Ru
         ("pod-garbage-collector", Box::pin(podgc::run(context(), stop()))),
         ("namespace", Box::pin(namespace::run(context(), stop()))),
         ("garbage-collector", Box::pin(garbagecollector::run(context(), stop()))),
+        ("persistentvolume-binder", Box::pin(persistentvolume::run(context(), stop()))),
+        ("persistentvolume-protection", Box::pin(volumeprotection::run_volumes(context(), stop()))),
+        ("persistentvolumeclaim-protection", Box::pin(volumeprotection::run_claims(context(), stop()))),
+        ("persistentvolume-expander", Box::pin(volumeexpand::run(context(), stop()))),
+        ("ephemeral-volume", Box::pin(ephemeralvolume::run(context(), stop()))),
+        ("local-path", Box::pin(localpath::run(context(), stop()))),
         ("endpoints", Box::pin(endpointslice::run_endpoints(context(), stop()))),
     ]
 }

@@ -14,13 +14,13 @@ pub(crate) fn warning(resource: &Resource) -> Option<&'static str> {
         ("networking.k8s.io", "networkpolicies") => {
             "network policies are not enforced yet: this object is stored and nothing more"
         }
-        ("", "persistentvolumes" | "persistentvolumeclaims") => {
-            "volumes are not bound or provisioned yet: this object is stored and nothing more"
-        }
         ("certificates.k8s.io", "clustertrustbundles" | "podcertificaterequests") => {
             "nothing signs certificates of pods yet: this object is stored and nothing more"
         }
         ("resource.k8s.io", _) => "devices are not allocated yet: this object is stored and nothing more",
+        ("storage.k8s.io", "csidrivers" | "volumeattachments") => {
+            "CSI drivers are not called yet: this object is stored and nothing more"
+        }
         _ => return None,
     })
 }

@@ -12,7 +12,7 @@ use kube::Api;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, Plan, REVISION};
-use crate::common::claim::Claimant;
+use crate::common::claimant::Claimant;
 use crate::common::expectations::Expectations;
 use crate::common::pod_control::PodControl;
 use crate::common::revisions::History;

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::plan::{self, NewPod, Observed, Plan, TRACKING};
 use super::template;
-use crate::common::claim::Claimant;
+use crate::common::claimant::Claimant;
 use crate::common::expectations::Expectations;
 use crate::common::pod_control::PodControl;
 use crate::common::slow_start::{self, Calls};

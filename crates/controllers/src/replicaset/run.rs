@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::kind::Replicated;
 use super::plan::{self, Action};
-use crate::common::claim::Claimant;
+use crate::common::claimant::Claimant;
 use crate::common::expectations::Expectations;
 use crate::common::pod_control::{PodControl, message};
 use crate::common::{owner, pods, slow_start, status};

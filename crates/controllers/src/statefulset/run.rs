@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, NewPod, Observed, Plan};
 use super::{claims, identity};
-use crate::common::claim::Claimant;
+use crate::common::claimant::Claimant;
 use crate::common::pod_control::{is_namespace_ending, message};
 use crate::common::revisions::{self, History};
 use crate::common::{owner, pods, status};
