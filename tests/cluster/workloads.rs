@@ -109,7 +109,7 @@ fn stateful_sets_keep_names_and_order() {
     ));
     cluster.kubectl(&["rollout", "status", "statefulset/web", "--timeout=60s"]).must();
     assert_eq!(names(&cluster, "app=web"), ["web-0", "web-1"]);
-    assert_eq!(cluster.kubectl(&["exec", "web-1", "--", "hostname"]).must().trim(), "web-1");
+    assert_eq!(cluster.kubectl(&["exec", "web-1", "--", "cat", "/proc/sys/kernel/hostname"]).must().trim(), "web-1");
     let born = |pod: &str| cluster.get(&["pod", pod]).unwrap()["status"]["startTime"].as_str().unwrap().to_owned();
     assert!(born("web-0") <= born("web-1"));
 
