@@ -11,6 +11,8 @@ mod names;
 mod nginx_story;
 mod refusals;
 mod roles;
+mod scaling;
 mod story;
 mod streams;
 mod volumes;
+mod workloads;

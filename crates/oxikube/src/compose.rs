@@ -6,6 +6,7 @@ mod node;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use apiserver::{ApiServer, User};
 use cluster::pki::{Leaf, Pki};
@@ -25,6 +26,9 @@ use crate::store;
 
 pub(crate) use config::{advertise_address, api_certificates, kubelet_certificate, node_name};
 pub(crate) use node::Node;
+
+/// How long certificates are good that the cluster signs for others.
+const SIGNED: Duration = Duration::from_secs(365 * 86_400);
 
 /// Runs the cluster until `shutdown`. `started` is called when the API answers.
 pub(crate) async fn run(
@@ -117,6 +121,11 @@ fn controllers(args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki) -> controller
         cluster_cidr: Some(args.cluster_cidr),
         node_cidr_mask: None,
         root_ca: Some(pki.ca().to_owned()),
+        authority: Some(controllers::Authority {
+            certificate: pki.authority().certificate.clone(),
+            key: pki.authority().key.clone(),
+            duration: SIGNED,
+        }),
         terminated_pods: 12_500,
     }
 }
