@@ -9,6 +9,7 @@ mod kinds;
 mod masters;
 mod names;
 mod nginx_story;
+mod nodes;
 mod refusals;
 mod roles;
 mod scaling;

@@ -43,7 +43,7 @@ pub(crate) async fn mutate(
             taint_nodes::tolerate(object);
             service_account::admit(context, object).await?;
             priority::admit(context, object).await?;
-            pod_tolerations::admit(object);
+            pod_tolerations::admit(object, &context.server.config);
         }
         ("", "nodes") => taint_nodes::admit(object),
         ("", "persistentvolumes") => storage::admit_volume(object),

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::{EventRecorder, Informer, Informers, Reconciler, Runner, Selection};
 use ipnet::IpNet;
@@ -31,6 +32,10 @@ pub struct Config {
     pub authority: Option<Authority>,
     /// Finished pods that are kept at most; upstream's default is 12500.
     pub terminated_pods: usize,
+    /// A node that is not heard of for this long is taken for unreachable; upstream's default is 50 s.
+    pub node_monitor_grace_period: Duration,
+    /// A node that has never said anything gets this long; upstream's default is 60 s.
+    pub node_startup_grace_period: Duration,
 }
 
 #[derive(Clone)]

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Kubeconfig, read};
 use crate::accounts::Accounts;
+use crate::cli::duration;
 use crate::leader::{self, LeaderArgs};
 use crate::logging::LogArgs;
 use crate::problem::{During, Problem};
@@ -44,6 +45,15 @@ pub(crate) struct ControllerManagerArgs {
     /// Finished pods that are kept at most
     #[arg(long, default_value_t = 12_500)]
     terminated_pod_gc_threshold: usize,
+    /// How long a node may be silent before it counts as not ready
+    #[arg(long, default_value = "50s", value_parser = duration, value_name = "DURATION")]
+    node_monitor_grace_period: Duration,
+    /// How long a node may be silent at first
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    node_startup_grace_period: Duration,
+    /// Taken for upstream's sake: a node's silence is noticed when its time is over, without looking now and then
+    #[arg(long, default_value = "5s", value_parser = duration, value_name = "DURATION")]
+    node_monitor_period: Duration,
     /// Let each controller act under its own service account
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     use_service_account_credentials: bool,
@@ -79,6 +89,8 @@ pub(crate) async fn run(args: ControllerManagerArgs, shutdown: CancellationToken
             root_ca: Some(root_ca.clone()),
             authority: authority.clone(),
             terminated_pods: args.terminated_pod_gc_threshold,
+            node_monitor_grace_period: args.node_monitor_grace_period,
+            node_startup_grace_period: args.node_startup_grace_period,
         };
         Controllers::build(config).run(ended)
     })
