@@ -4,6 +4,8 @@
 //! maps, so the cost of a packet does not grow with the number of services. Only the table named after the instance
 //! is touched.
 
+mod flows;
+mod health;
 mod rules;
 mod run;
 mod table;

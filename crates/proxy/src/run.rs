@@ -4,16 +4,18 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Informer, Informers};
+use client::{Informer, Informers, Selection};
 use ipnet::Ipv4Net;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use sys::nft::{Kernel, Ruleset};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::rules::{self, Place};
+use crate::flows::{self, Fronts};
+use crate::health;
+use crate::rules::{self, Place, Wanted};
 use crate::table::{self, Table};
 
 /// Changes within this time go into one transaction.
@@ -21,6 +23,9 @@ const GATHER: Duration = Duration::from_millis(5);
 /// After a transaction that failed in full, the next attempt waits, longer each time.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 const BY_SERVICE: &str = "service";
+/// Services of other proxies and headless ones are not even watched.
+const OURS: &str = "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless";
+const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// How the proxy is set up.
 #[derive(Debug, Clone)]
@@ -38,6 +43,8 @@ pub struct Config {
 
 /// The proxy of one node.
 pub struct Proxy<R = Kernel> {
+    config: Config,
+    node: Informer<Node>,
     services: Informer<Service>,
     slices: Informer<EndpointSlice>,
     sync: Sync<R>,
@@ -47,7 +54,7 @@ pub struct Proxy<R = Kernel> {
 pub(crate) struct Sync<R> {
     ruleset: R,
     name: String,
-    place: Place,
+    frame: fn(&str) -> String,
     /// What the kernel has; none when that is not known.
     applied: Option<Table>,
 }
@@ -62,59 +69,93 @@ impl Proxy<Kernel> {
 impl<R: Ruleset> Proxy<R> {
     /// Over other rules.
     pub fn over(ruleset: R, config: Config, informers: &Informers) -> Self {
-        let slices = informers.get::<EndpointSlice>();
+        let slices = informers.select::<EndpointSlice>(Selection::labels(OURS));
         slices.add_index(BY_SERVICE, service_of);
-        Self { services: informers.get(), slices, sync: Sync::new(ruleset, &config) }
+        let services = informers.select::<Service>(Selection::labels(OURS));
+        let node = informers.select::<Node>(Selection::fields(format!("metadata.name={}", config.node_name)));
+        let sync = Sync::new(ruleset, table_name(&config.instance), rules::frame);
+        Self { config, node, services, slices, sync }
     }
 
     /// Runs until `shutdown`; the rules stay, so that connections go on.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let changed = Arc::new(Notify::new());
-        let (on_service, on_slice) = (changed.clone(), changed.clone());
-        let _services = self.services.on_change(move |_| on_service.notify_one());
-        let _slices = self.slices.on_change(move |_| on_slice.notify_one());
-        let work = async {
-            tokio::join!(self.services.synced(), self.slices.synced());
-            let mut wait = RETRY.0;
-            loop {
-                let wanted = self.wanted();
-                let start = Instant::now();
-                match self.sync.apply(wanted).await {
-                    Ok(()) => {
-                        wait = RETRY.0;
-                        tracing::debug!(took = ?start.elapsed(), "service rules are in step");
-                        changed.notified().await;
-                        sleep(GATHER).await;
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, retry_in = ?wait, "service rules cannot be applied");
-                        sleep(wait).await;
-                        wait = (wait * 2).min(RETRY.1);
-                    }
-                }
-            }
-        };
+        let (health, answers) = watch::channel(Arc::default());
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = work => {}
+            () = self.keep_up(&health) => {}
+            () = health::serve(answers) => {}
         }
     }
 
-    fn wanted(&self) -> Table {
+    async fn keep_up(&mut self, health: &watch::Sender<Arc<std::collections::BTreeMap<u16, rules::Health>>>) {
+        let changed = Arc::new(Notify::new());
+        let (on_service, on_slice, on_node) = (changed.clone(), changed.clone(), changed.clone());
+        let _services = self.services.on_change(move |_| on_service.notify_one());
+        let _slices = self.slices.on_change(move |_| on_slice.notify_one());
+        let _node = self.node.on_change(move |change| {
+            if moves(change) {
+                on_node.notify_one();
+            }
+        });
+        tokio::join!(self.services.synced(), self.slices.synced(), self.node.synced());
+        let (mut wait, mut fronts) = (RETRY.0, Arc::<Fronts>::default());
+        loop {
+            let wanted = self.wanted();
+            let start = Instant::now();
+            health.send_if_modified(|served| {
+                let differs = **served != wanted.health;
+                *served = Arc::new(wanted.health);
+                differs
+            });
+            match self.sync.apply(wanted.table).await {
+                Ok(()) => {
+                    wait = RETRY.0;
+                    tracing::debug!(took = ?start.elapsed(), "service rules are in step");
+                    let (old, new) = (fronts, Arc::new(wanted.fronts));
+                    if flows::may_be_stale(&old, &new) {
+                        flows::forget_stale(old, new.clone()).await;
+                    }
+                    fronts = new;
+                    changed.notified().await;
+                    sleep(GATHER).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, retry_in = ?wait, "service rules cannot be applied");
+                    sleep(wait).await;
+                    wait = (wait * 2).min(RETRY.1);
+                }
+            }
+        }
+    }
+
+    fn wanted(&self) -> Wanted {
         let services = self.services.list();
         let slices = |namespace: &str, name: &str| self.slices.by_index(BY_SERVICE, &format!("{namespace}/{name}"));
-        rules::table(services.iter().map(AsRef::as_ref), slices, &self.sync.place)
+        let place = Place {
+            zone: self.node.get("", &self.config.node_name).as_deref().and_then(zone_of),
+            node: self.config.node_name.clone(),
+            cluster_cidr: self.config.cluster_cidr,
+            answered_here: self.config.answered_here.clone(),
+        };
+        rules::table(services.iter().map(AsRef::as_ref), slices, &place)
     }
 }
 
+/// A node's heartbeats change nothing for services.
+fn moves(change: &client::Change<Node>) -> bool {
+    match change {
+        client::Change::Applied { old: Some(old), new, .. } => zone_of(old) != zone_of(new),
+        _ => true,
+    }
+}
+
+fn zone_of(node: &Node) -> Option<String> {
+    node.metadata.labels.as_ref()?.get(ZONE).cloned()
+}
+
 impl<R: Ruleset> Sync<R> {
-    pub(crate) fn new(ruleset: R, config: &Config) -> Self {
-        let place = Place {
-            node: config.node_name.clone(),
-            cluster_cidr: config.cluster_cidr,
-            answered_here: config.answered_here.clone(),
-        };
-        Self { ruleset, name: table_name(&config.instance), place, applied: None }
+    pub(crate) fn new(ruleset: R, name: String, frame: fn(&str) -> String) -> Self {
+        Self { ruleset, name, frame, applied: None }
     }
 
     /// Applies the difference; when that fails, or nothing is known yet, everything.
@@ -129,11 +170,11 @@ impl<R: Ruleset> Sync<R> {
                     self.applied = Some(wanted);
                     return Ok(());
                 }
-                Err(error) => tracing::warn!(%error, "a change of service rules failed: rebuilding them"),
+                Err(error) => tracing::warn!(%error, "a change of rules failed: rebuilding them"),
             }
         }
         self.applied = None;
-        self.ruleset.apply(wanted.rebuild(&self.name)).await?;
+        self.ruleset.apply(wanted.rebuild(self.frame, &self.name)).await?;
         self.applied = Some(wanted);
         Ok(())
     }
@@ -163,9 +204,7 @@ mod tests {
 
     fn sync() -> (Arc<Recording>, Sync<Arc<Recording>>) {
         let recording = Arc::new(Recording::default());
-        let config =
-            Config { instance: "a-b".into(), node_name: "n".into(), cluster_cidr: None, answered_here: Vec::new() };
-        (recording.clone(), Sync::new(recording, &config))
+        (recording.clone(), Sync::new(recording, table_name("a-b"), rules::frame))
     }
 
     fn table(chain: &str) -> Table {

@@ -93,7 +93,7 @@ fn connections_find_endpoints() {
     Lab::run(|dir| async move {
         let (a, b) = (dir.join("a/net"), dir.join("b/net"));
         let spec = json!({ "type": "NodePort", "ports": [{ "port": 80, "nodePort": 30080 }] });
-        Kernel.apply(table_of(spec, &BOTH[..1]).rebuild("t")).await.unwrap();
+        Kernel.apply(table_of(spec, &BOTH[..1]).rebuild(super::frame, "t")).await.unwrap();
         let keeps_source = within_net(&b, || ask("10.96.0.5", 80)).unwrap();
         assert_eq!(keeps_source, "a 10.244.0.3");
         let from_host = ask("10.96.0.5", 80).unwrap();
@@ -112,7 +112,7 @@ fn connections_are_spread_or_kept_together() {
         let b = dir.join("b/net");
         let answers = || (0..24).map(|_| within_net(&b, || ask("10.96.0.5", 80)).unwrap()).collect::<Vec<_>>();
         let plain = table_of(json!({}), &BOTH);
-        Kernel.apply(plain.rebuild("t")).await.unwrap();
+        Kernel.apply(plain.rebuild(super::frame, "t")).await.unwrap();
         let spread = answers();
         assert!(
             spread.iter().any(|to| to.starts_with('a')) && spread.iter().any(|to| to.starts_with('b')),
@@ -130,7 +130,7 @@ fn nothing_behind_it_is_said_at_once() {
     Lab::run(|dir| async move {
         let b = dir.join("b/net");
         let spec = json!({ "type": "NodePort", "ports": [{ "port": 80, "nodePort": 30080 }] });
-        Kernel.apply(table_of(spec, &[]).rebuild("t")).await.unwrap();
+        Kernel.apply(table_of(spec, &[]).rebuild(super::frame, "t")).await.unwrap();
         let refused = |port: u16, address: &str| within_net(&b, || Ok(ask(address, port).unwrap_err().kind())).unwrap();
         for (address, port) in [("10.96.0.5", 80), ("10.96.0.5", 81), ("10.244.0.1", 30080)] {
             assert_eq!(refused(port, address), io::ErrorKind::ConnectionRefused, "{address}:{port}");
