@@ -16,6 +16,7 @@ mod podgc;
 mod replicaset;
 mod rootca;
 mod serviceaccount;
+mod servicelb;
 mod tainteviction;
 
 use std::future::Future;
@@ -75,6 +76,7 @@ fn all(context: &Context, shutdown: &CancellationToken) -> Vec<(&'static str, Ru
         ("pod-garbage-collector", Box::pin(podgc::run(context(), stop()))),
         ("namespace", Box::pin(namespace::run(context(), stop()))),
         ("garbage-collector", Box::pin(garbagecollector::run(context(), stop()))),
+        ("servicelb", Box::pin(servicelb::run(context(), stop()))),
         ("endpoints", Box::pin(endpointslice::run_endpoints(context(), stop()))),
     ]
 }

@@ -5,7 +5,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod traffic;
+pub(crate) mod traffic;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -111,7 +111,7 @@ fn is_proxied(service: &Service) -> bool {
         && !service.metadata.labels.as_ref().is_some_and(foreign)
 }
 
-fn protocol(name: Option<&str>) -> Option<&'static str> {
+pub(crate) fn protocol(name: Option<&str>) -> Option<&'static str> {
     match name.unwrap_or("TCP") {
         "TCP" => Some("tcp"),
         "UDP" => Some("udp"),

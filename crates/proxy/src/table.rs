@@ -52,6 +52,11 @@ impl Table {
         self.sets.contains(&(set.to_owned().into(), element.to_owned()))
     }
 
+    #[cfg(test)]
+    pub(crate) fn elements(&self, set: &str) -> Vec<String> {
+        self.sets.iter().filter(|(name, _)| name == set).map(|(_, element)| element.clone()).collect()
+    }
+
     /// The whole table anew in its frame, in place of whatever is there.
     pub(crate) fn rebuild(&self, frame: fn(&str) -> String, name: &str) -> String {
         format!("{}{}{}", removal(name), frame(name), self.change_from(&Self::default(), name))

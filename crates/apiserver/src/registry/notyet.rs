@@ -11,9 +11,6 @@ pub(crate) fn warning(resource: &Resource) -> Option<&'static str> {
         ("admissionregistration.k8s.io", _) => {
             "admission webhooks and policies are not called yet: this object is stored and nothing more"
         }
-        ("networking.k8s.io", "networkpolicies") => {
-            "network policies are not enforced yet: this object is stored and nothing more"
-        }
         ("", "resourcequotas" | "limitranges") => {
             "quotas and limit ranges are not enforced yet: this object is stored and nothing more"
         }

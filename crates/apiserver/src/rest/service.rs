@@ -3,12 +3,14 @@
 //! A cluster IP is held by an `IPAddress` object of its name, so that two servers cannot give it twice
 //! (KEP-1880). Node ports are held by the Services themselves.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
 
 use api::ApiError;
 use api::field::FieldError;
 use ipnet::IpNet;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
 use crate::context::Context;
@@ -186,6 +188,12 @@ fn wants_ports(service: &Value) -> bool {
     }
 }
 
+/// A balancer asks there which nodes have endpoints.
+fn wants_health_port(service: &Value) -> bool {
+    api::meta::at(service, "/spec/type") == "LoadBalancer"
+        && api::meta::at(service, "/spec/externalTrafficPolicy") == "Local"
+}
+
 fn ports_of(service: &Value) -> impl Iterator<Item = (u64, &str)> {
     let ports = service.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten();
     let own = ports.filter_map(|p| {
@@ -197,7 +205,12 @@ fn ports_of(service: &Value) -> impl Iterator<Item = (u64, &str)> {
 }
 
 async fn claim_ports(context: &Context, new: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
-    if !wants_ports(new) {
+    if !wants_health_port(new)
+        && let Some(spec) = new.pointer_mut("/spec").and_then(Value::as_object_mut)
+    {
+        spec.remove("healthCheckNodePort");
+    }
+    if !wants_ports(new) && !wants_health_port(new) {
         for port in new.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
             if let Some(port) = port.as_object_mut() {
                 port.remove("nodePort");
@@ -207,46 +220,76 @@ async fn claim_ports(context: &Context, new: &mut Value, old: Option<&Value>) ->
     }
     // Held until the Service is stored would be stricter; what is given twice in between loses the swap of the other.
     let _guard = context.server.allocator.ports.lock().await;
-    let mut used = used_ports(context, new).await?;
+    let used = used_ports(context, new).await?;
     if let Some(old) = old {
         keep_ports(new, old);
     }
-    let range = context.server.config.node_ports.clone();
+    let wanted = wants_ports(new);
     let name = api::meta::name(new).to_owned();
-    let ports = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
-    for (i, port) in ports.into_iter().flatten().enumerate() {
+    let mut ports = Ports { range: context.server.config.node_ports.clone(), used };
+    let mut take = |object: &mut Map<String, Value>, key: &str, protocol: &str, field: String| {
+        let asked = object.get(key).and_then(Value::as_u64).filter(|n| *n > 0);
+        let taken = ports.take(asked, protocol);
+        let taken = taken.map_err(|why| match (why, asked) {
+            (Refused::Asked(why), Some(asked)) => {
+                context.kind.invalid(&name, &[FieldError::invalid(field, &asked.into(), why)])
+            }
+            _ => ApiError::internal("failed to allocate a nodePort: range is full"),
+        })?;
+        object.insert(key.into(), taken.into());
+        Ok::<_, ApiError>(())
+    };
+    let list = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut).filter(|_| wanted);
+    for (i, port) in list.into_iter().flatten().enumerate() {
         let protocol = port.get("protocol").and_then(Value::as_str).unwrap_or("TCP").to_owned();
-        let field = format!("spec.ports[{i}].nodePort");
-        match port.get("nodePort").and_then(Value::as_u64).filter(|n| *n > 0) {
-            Some(asked) => {
-                if !u16::try_from(asked).is_ok_and(|p| range.contains(&p)) {
-                    let why = format!(
-                        "provided port is not in the valid range. The range of valid ports is {}-{}",
-                        range.start(),
-                        range.end()
-                    );
-                    return Err(context.kind.invalid(&name, &[FieldError::invalid(field, &asked.into(), why)]));
-                }
-                if !used.insert((asked, protocol)) {
-                    let error = FieldError::invalid(field, &asked.into(), "provided port is already allocated");
-                    return Err(context.kind.invalid(&name, &[error]));
-                }
-            }
-            None => {
-                let random = (0..128).map(|_| rand::random_range(range.clone()));
-                let free = random.chain(range.clone()).map(u64::from).find(|p| !used.contains(&(*p, protocol.clone())));
-                let free = free.ok_or_else(|| ApiError::internal("failed to allocate a nodePort: range is full"))?;
-                used.insert((free, protocol));
-                api::meta::map_mut(port).insert("nodePort".into(), free.into());
-            }
-        }
+        take(api::meta::map_mut(port), "nodePort", &protocol, format!("spec.ports[{i}].nodePort"))?;
+    }
+    if wants_health_port(new) {
+        let spec = api::meta::child_mut(api::meta::map_mut(new), "spec");
+        take(spec, "healthCheckNodePort", "TCP", "spec.healthCheckNodePort".into())?;
     }
     Ok(())
 }
 
-async fn used_ports(context: &Context, except: &Value) -> Result<std::collections::HashSet<(u64, String)>, ApiError> {
+/// The range of node ports, and which are given out.
+struct Ports {
+    range: RangeInclusive<u16>,
+    used: HashSet<(u64, String)>,
+}
+
+/// Why there is no port.
+enum Refused {
+    Asked(String),
+    Full,
+}
+
+impl Ports {
+    /// The asked port, or any free one.
+    fn take(&mut self, asked: Option<u64>, protocol: &str) -> Result<u64, Refused> {
+        let Some(asked) = asked else {
+            let random = (0..128).map(|_| rand::random_range(self.range.clone()));
+            let mut all = random.chain(self.range.clone()).map(u64::from);
+            let free = all.find(|port| !self.used.contains(&(*port, protocol.to_owned()))).ok_or(Refused::Full)?;
+            self.used.insert((free, protocol.to_owned()));
+            return Ok(free);
+        };
+        if !u16::try_from(asked).is_ok_and(|port| self.range.contains(&port)) {
+            return Err(Refused::Asked(format!(
+                "provided port is not in the valid range. The range of valid ports is {}-{}",
+                self.range.start(),
+                self.range.end()
+            )));
+        }
+        if !self.used.insert((asked, protocol.to_owned())) {
+            return Err(Refused::Asked("provided port is already allocated".into()));
+        }
+        Ok(asked)
+    }
+}
+
+async fn used_ports(context: &Context, except: &Value) -> Result<HashSet<(u64, String)>, ApiError> {
     let services = context.server.own("", "services", "")?;
-    let mut used = std::collections::HashSet::new();
+    let mut used = HashSet::new();
     for object in services.select(&Selection::default()).await? {
         let attributes = object.attributes(&services.kind);
         let own =
@@ -260,6 +303,11 @@ async fn used_ports(context: &Context, except: &Value) -> Result<std::collection
 
 /// An update that does not name its node ports keeps those that it had.
 fn keep_ports(new: &mut Value, old: &Value) {
+    let health = |service: &Value| service.pointer("/spec/healthCheckNodePort").and_then(Value::as_u64).unwrap_or(0);
+    if health(new) == 0 && health(old) != 0 && wants_health_port(new) {
+        let spec = api::meta::child_mut(api::meta::map_mut(new), "spec");
+        spec.insert("healthCheckNodePort".into(), health(old).into());
+    }
     let before: Vec<(Value, Value, Value)> = old
         .pointer("/spec/ports")
         .and_then(Value::as_array)

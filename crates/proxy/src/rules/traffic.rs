@@ -16,12 +16,12 @@ use super::tests::table_of;
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 
 /// A node with pods `a` (10.244.0.2) and `b` (10.244.0.3), each answering on 8080 with its name and the caller.
-struct Lab {
+pub(crate) struct Lab {
     dir: tempfile::TempDir,
 }
 
 impl Lab {
-    fn run<F: Future<Output = ()>>(test: impl FnOnce(PathBuf) -> F + Send + 'static) {
+    pub(crate) fn run<F: Future<Output = ()>>(test: impl FnOnce(PathBuf) -> F + Send + 'static) {
         let lab = Self { dir: tempfile::tempdir().unwrap() };
         let dir = lab.dir.path().to_owned();
         let done = std::thread::spawn(move || {
@@ -78,7 +78,7 @@ async fn set_up(dir: &Path) {
     host.route(Ipv4Addr::new(10, 96, 0, 0), 16, Ipv4Addr::new(10, 244, 0, 2)).await.unwrap();
 }
 
-fn ask(address: &str, port: u16) -> io::Result<String> {
+pub(crate) fn ask(address: &str, port: u16) -> io::Result<String> {
     let address: IpAddr = address.parse().unwrap();
     let mut stream = TcpStream::connect_timeout(&(address, port).into(), Duration::from_secs(3))?;
     let mut text = String::new();
