@@ -5,6 +5,7 @@
 mod api;
 mod bad_input;
 mod crash;
+mod doors;
 mod kinds;
 mod names;
 mod nginx_story;
@@ -12,3 +13,4 @@ mod refusals;
 mod roles;
 mod story;
 mod streams;
+mod volumes;

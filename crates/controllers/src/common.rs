@@ -1,9 +1,12 @@
 //! What several controllers need.
 
+pub(crate) mod claims;
 pub(crate) mod discovery;
 pub(crate) mod expectations;
+pub(crate) mod finalizer;
 pub(crate) mod hash;
 pub(crate) mod owner;
 pub(crate) mod pods;
+pub(crate) mod slim;
 pub(crate) mod slow_start;
 pub(crate) mod status;

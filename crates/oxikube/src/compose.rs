@@ -63,7 +63,7 @@ pub(crate) async fn run(
     let proxy = config::proxy(args, &name);
     let informers = client::Informers::new(api.client(User::authenticated("system:kube-proxy", &[])));
     roles.run("proxy", Proxy::build(proxy, &informers).run(shutdown.clone()));
-    if let Some(dns) = node.dns(args, api.client(User::service_account("kube-system", "kube-dns"))).await? {
+    if let Some(dns) = node.dns(args, &name, api.client(User::service_account("kube-system", "kube-dns"))).await? {
         roles.run("dns", dns.run(shutdown.clone()));
     }
     roles.wait().await;

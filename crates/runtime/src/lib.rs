@@ -4,5 +4,7 @@
 //! [`shim`] process for each pod, in which libcontainer runs.
 //! Knows nothing of Kubernetes objects, nor of the other roles.
 
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod native;
 pub mod shim;

@@ -60,6 +60,7 @@ impl Node {
         super::config::kubelet_certificate(pki, name, address)?;
         let mut config = kubelet::Config::new(name, instance.path("kubelet"));
         config.pod_logs_dir = instance.path("logs/pods");
+        config.local_path_dir = Some(instance.path("local-path"));
         config.node_ips = vec![address];
         config.address = SocketAddr::from(([0, 0, 0, 0], args.kubelet_port));
         config.cluster_dns = vec![args.cluster_dns];
@@ -75,7 +76,12 @@ impl Node {
 
     /// Puts the address of the cluster's DNS on the bridge, where it goes with the bridge, and answers there. None when
     /// the address is not a service's: then somebody else answers.
-    pub(crate) async fn dns(&self, args: &ServerArgs, client: kube::Client) -> Result<Option<Dns>, Problem> {
+    pub(crate) async fn dns(
+        &self,
+        args: &ServerArgs,
+        node: &str,
+        client: kube::Client,
+    ) -> Result<Option<Dns>, Problem> {
         let address = args.cluster_dns;
         if !args.service_cluster_ip_range.contains(&address) {
             return Ok(None);
@@ -93,6 +99,7 @@ impl Node {
             cluster_domain: "cluster.local".into(),
             upstreams: Vec::new(),
             resolv_conf: "/etc/resolv.conf".into(),
+            node_name: Some(node.to_owned()),
         };
         Dns::build(config, client).await.map(Some).during("cannot start the resolver")
     }

@@ -81,6 +81,7 @@ pub(crate) async fn run(args: KubeletArgs, shutdown: CancellationToken) -> Resul
     let node = Node::open(&instance, &args.name, args.cluster_cidr).await?;
     let mut config = kubelet::Config::new(name, instance.path("kubelet"));
     config.pod_logs_dir = instance.path("logs/pods");
+    config.local_path_dir = Some(instance.path("local-path"));
     config.node_ips = vec![address];
     config.address = SocketAddr::from(([0, 0, 0, 0], args.port));
     config.cluster_dns = args.cluster_dns;
