@@ -11,12 +11,13 @@ use crate::index::Index;
 use crate::upstream::{self, Upstream};
 use crate::zone::{self, Zone};
 
-/// What the client means by a name that begins its search path; none when it is not that, or a single label: such names
-/// are the cluster's, and the world need not be asked for them.
+/// What the client means by a name that begins its search path; none when it is not that. A single label, or the port of
+/// a service, is the cluster's: the world need not be asked for it.
 fn meant(zone: &Zone, index: &impl Index, client: IpAddr, name: &Name) -> Option<Name> {
     let labels = zone.inside(name)?;
     let [svc, namespace, rest @ ..] = labels.as_slice() else { return None };
-    if svc != "svc" || rest.len() < 2 || index.namespace_at(client).as_ref() != Some(namespace) {
+    let is_port = rest.iter().any(|label| label.starts_with('_'));
+    if svc != "svc" || rest.len() < 2 || is_port || index.namespace_at(client).as_ref() != Some(namespace) {
         return None;
     }
     Name::from_labels(rest.iter().rev().map(|label| label.as_bytes())).ok()
