@@ -79,7 +79,8 @@ fn spends(budget: &Value, pod: &Value) -> bool {
     }
     let (has, needs) = (number(budget, "/status/currentHealthy"), number(budget, "/status/desiredHealthy"));
     let always = api::meta::at(budget, "/spec/unhealthyPodEvictionPolicy") == "AlwaysAllow";
-    !always && !(has >= needs && needs > 0)
+    let healthy = needs > 0 && has >= needs;
+    !(always || healthy)
 }
 
 async fn spend(context: &Context, budget: &Value, pod: &str) -> Result<(), ApiError> {

@@ -65,7 +65,7 @@ fn only(usages: &[&str], needed: &str) -> Result<(), String> {
 /// A certificate by which a kubelet names itself to the apiserver.
 pub(super) fn kubelet_client(request: &CertificateSigningRequest, params: &CertificateParams) -> Result<(), String> {
     is_node(params)?;
-    for name in &params.subject_alt_names {
+    if let Some(name) = params.subject_alt_names.first() {
         return Err(match name {
             SanType::DnsName(_) => "DNS subjectAltNames are not allowed",
             SanType::Rfc822Name(_) => "Email subjectAltNames are not allowed",
