@@ -10,6 +10,8 @@ mod names;
 mod nginx_story;
 mod refusals;
 mod roles;
+mod scheduling;
 mod story;
 mod streams;
 mod volumes;
+mod why;

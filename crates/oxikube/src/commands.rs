@@ -8,3 +8,4 @@ pub(crate) mod roles;
 pub(crate) mod server;
 pub(crate) mod status;
 pub(crate) mod up;
+pub(crate) mod why;

@@ -10,6 +10,7 @@ mod logging;
 mod manifests;
 mod problem;
 mod progress;
+mod why;
 
 use std::process::ExitCode;
 

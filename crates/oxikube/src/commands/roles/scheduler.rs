@@ -1,12 +1,14 @@
 //! `oxikube scheduler`
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use scheduler::{Config, Scheduler};
 use tokio_util::sync::CancellationToken;
 
 use super::Kubeconfig;
 use crate::logging::LogArgs;
-use crate::problem::Problem;
+use crate::problem::{During, Problem};
 
 /// Flags of kube-scheduler that mean something here.
 #[derive(Debug, Args)]
@@ -15,10 +17,23 @@ pub(crate) struct SchedulerArgs {
     kubeconfig: Kubeconfig,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+    /// KubeSchedulerConfiguration with profiles
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Result<(), Problem> {
     let client = args.kubeconfig.client().await?;
-    Scheduler::build(Config::default(), client).run(shutdown).await;
+    let config = match &args.config {
+        Some(path) => Config { profiles: profiles(path)? },
+        None => Config::default(),
+    };
+    Scheduler::build(config, client).run(shutdown).await;
     Ok(())
+}
+
+fn profiles(path: &Path) -> Result<Vec<scheduler::Profile>, Problem> {
+    let what = || format!("cannot use the configuration {}", path.display());
+    let tree: serde_json::Value = serde_saphyr::from_str(&super::read(path)?).during(what())?;
+    scheduler::profiles(&tree).during(what())
 }
