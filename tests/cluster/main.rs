@@ -6,6 +6,7 @@ mod api;
 mod bad_input;
 mod crash;
 mod kinds;
+mod masters;
 mod names;
 mod nginx_story;
 mod refusals;

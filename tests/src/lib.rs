@@ -4,8 +4,10 @@
 //! the nginx image that `make test` builds.
 
 mod cluster;
+mod etcd;
 mod network;
 mod wait;
 
 pub use cluster::{Cluster, Output};
+pub use etcd::Etcd;
 pub use wait::eventually;

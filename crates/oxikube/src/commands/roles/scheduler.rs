@@ -7,6 +7,7 @@ use scheduler::{Config, Scheduler};
 use tokio_util::sync::CancellationToken;
 
 use super::Kubeconfig;
+use crate::leader::{self, LeaderArgs};
 use crate::logging::LogArgs;
 use crate::problem::{During, Problem};
 
@@ -15,6 +16,8 @@ use crate::problem::{During, Problem};
 pub(crate) struct SchedulerArgs {
     #[command(flatten)]
     kubeconfig: Kubeconfig,
+    #[command(flatten)]
+    leader: LeaderArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
     /// KubeSchedulerConfiguration with profiles
@@ -28,7 +31,12 @@ pub(crate) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
         Some(path) => Config { profiles: profiles(path)? },
         None => Config::default(),
     };
-    Scheduler::build(config, client).run(shutdown).await;
+    let election = args.leader.election("kube-scheduler")?;
+    let own = client.clone();
+    leader::run(client, election, shutdown, |guard, ended| {
+        Scheduler::build(config.clone(), guard(own.clone())).run(ended)
+    })
+    .await;
     Ok(())
 }
 
