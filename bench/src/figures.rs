@@ -2,6 +2,7 @@
 
 mod bulk;
 mod idle;
+mod nodes;
 mod objects;
 mod pods;
 mod restart;
@@ -41,9 +42,13 @@ pub(crate) async fn run(args: &Args, name: &str) -> Result<(), Failure> {
         _ = tokio::signal::ctrl_c() => Err(Failure::Other("interrupted".into())),
     };
     match measured {
-        Ok(()) => bench.cluster.purge().await,
-        Err(failure) => give_up(bench.cluster, failure).await,
+        Ok(()) => bench.cluster.purge().await?,
+        Err(failure) => return give_up(bench.cluster, failure).await,
     }
+    if bench.report.wants(nodes::FIGURES) {
+        nodes::measure(args, name, &bench.report).await?;
+    }
+    Ok(())
 }
 
 async fn give_up(mut cluster: Cluster, failure: Failure) -> Result<(), Failure> {

@@ -38,8 +38,16 @@ impl Cluster {
     pub fn start() -> Self {
         let cluster = Self::prepared();
         cluster.up(&[]);
-        cluster.oxikube(&["image", "import", &workspace().join("target/nginx.tar").display().to_string()]).must();
+        cluster.import_nginx();
         cluster
+    }
+
+    /// Takes the nginx image in, on every machine.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn import_nginx(&self) {
+        self.oxikube(&["image", "import", &workspace().join("target/nginx.tar").display().to_string()]).must();
     }
 
     /// A cluster that is not started yet.
