@@ -5,6 +5,7 @@
 mod api;
 mod bad_input;
 mod crash;
+mod doors;
 mod kinds;
 mod masters;
 mod names;
