@@ -5,6 +5,7 @@
 mod api;
 mod bad_input;
 mod crash;
+mod doors;
 mod kinds;
 mod masters;
 mod names;
@@ -12,6 +13,10 @@ mod nginx_story;
 mod nodes;
 mod refusals;
 mod roles;
+mod scaling;
+mod scheduling;
 mod story;
 mod streams;
 mod volumes;
+mod why;
+mod workloads;

@@ -1,7 +1,9 @@
-//! Setting clusters up: keys and certificates, kubeconfigs, what a node is told, machines in network namespaces.
+//! Setting clusters up: keys and certificates, kubeconfigs, what a node is told, machines in network namespaces, one
+//! address for several API servers.
 //!
-//! Knows files, formats and links; runs no part of a cluster.
+//! Knows files, formats, links and connections; runs no part of a cluster.
 
+pub mod balancer;
 pub mod kubeconfig;
 pub mod machines;
 pub mod node;

@@ -110,6 +110,11 @@ impl Pki {
         &self.ca.certificate
     }
 
+    /// The CA's certificate with its key.
+    pub fn authority(&self) -> &Pair {
+        &self.ca
+    }
+
     /// The service-account keys: private and public, PEM.
     ///
     /// # Errors

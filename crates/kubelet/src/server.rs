@@ -5,6 +5,7 @@ mod auth;
 mod channels;
 mod figures;
 mod files;
+mod host;
 mod logs;
 mod portforward;
 mod remote;

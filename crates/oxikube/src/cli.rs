@@ -38,6 +38,9 @@ enum Command {
     /// Show what runs and how it is
     #[command(after_help = "Example:\n  oxikube status -o json")]
     Status(commands::status::StatusArgs),
+    /// Say why something is not as it should be, and what to do
+    #[command(after_help = "Example:\n  oxikube why pod/web\n  oxikube why deployment/web -n shop -o json")]
+    Why(commands::why::WhyArgs),
     /// Run the cluster in the foreground
     #[command(after_help = "Example:\n  oxikube server --data-dir /var/lib/oxikube")]
     Server(ServerArgs),
@@ -68,6 +71,11 @@ enum Command {
     /// Run a node's resolver
     #[command(after_help = "Example:\n  oxikube dns --kubeconfig dns.kubeconfig")]
     Dns(roles::dns::DnsArgs),
+    /// Pass connections on to those of several API servers that are alive
+    #[command(
+        after_help = "Example:\n  oxikube balancer --listen 127.0.0.1:7443 --servers 10.0.0.1:6443,10.0.0.2:6443"
+    )]
+    Balancer(roles::balancer::BalancerArgs),
     /// Make keys, certificates and kubeconfigs
     #[command(after_help = "Example:\n  oxikube certs create --server https://10.0.0.1:6443")]
     Certs(commands::certs::CertsArgs),
@@ -171,6 +179,7 @@ pub(crate) fn run() -> Result<(), Problem> {
         Command::Down(args) => runtime()?.block_on(commands::down::run(&args)),
         Command::Image(args) => runtime()?.block_on(commands::image::run(args)),
         Command::Status(args) => runtime()?.block_on(commands::status::run(&args)),
+        Command::Why(args) => runtime()?.block_on(commands::why::run(&args)),
         Command::Snapshot(args) => runtime()?.block_on(commands::snapshot::run(args)),
         Command::Server(args) => commands::server::run(args),
         Command::Node(args) => roles::run(&args.log.clone(), |stop| commands::node::run(args, stop)),
@@ -182,6 +191,7 @@ pub(crate) fn run() -> Result<(), Problem> {
         Command::Kubelet(args) => roles::run(&args.log.clone(), |stop| roles::kubelet::run(*args, stop)),
         Command::Proxy(args) => roles::run(&args.log.clone(), |stop| roles::proxy::run(args, stop)),
         Command::Dns(args) => roles::run(&args.log.clone(), |stop| roles::dns::run(args, stop)),
+        Command::Balancer(args) => roles::run(&args.log.clone(), |stop| roles::balancer::run(args, stop)),
         Command::Certs(args) => commands::certs::run(args),
         Command::Kubeconfig(data) => commands::kubeconfig::run(&data),
     }

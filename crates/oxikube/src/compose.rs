@@ -30,6 +30,9 @@ pub(crate) use machines::{
 };
 pub(crate) use node::{Clients, Node};
 
+/// How long certificates are good that the cluster signs for others.
+const SIGNED: Duration = Duration::from_secs(365 * 86_400);
+
 /// Runs the cluster until `shutdown`. `started` is called with the node's name when the API
 /// answers.
 pub(crate) async fn run(
@@ -126,6 +129,11 @@ fn controllers(args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki) -> controller
         cluster_cidr: Some(args.cluster_cidr),
         node_cidr_mask: None,
         root_ca: Some(pki.ca().to_owned()),
+        authority: Some(controllers::Authority {
+            certificate: pki.authority().certificate.clone(),
+            key: pki.authority().key.clone(),
+            duration: SIGNED,
+        }),
         terminated_pods: 12_500,
         node_monitor_grace_period: args.node_monitor_grace_period,
         node_startup_grace_period: args.node_monitor_grace_period.max(STARTUP_GRACE),

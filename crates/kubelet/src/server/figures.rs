@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::Service;
 use super::answer::{self, Answer, Refusal};
+use super::host;
 use crate::container::labels;
 
 pub(super) fn pods(service: &Arc<Service>) -> Result<Answer, Refusal> {
@@ -102,5 +103,7 @@ pub(super) async fn summary(service: &Arc<Service>) -> Result<Answer, Refusal> {
         .into_values()
         .map(|(reference, containers)| json!({"podRef": reference, "containers": containers}))
         .collect();
-    answer::json(&json!({"node": {"nodeName": service.context.config.node_name}, "pods": pods}))
+    let (cpu, memory) = host::figures(Timestamp::now());
+    let node = json!({"nodeName": service.context.config.node_name, "cpu": cpu, "memory": memory});
+    answer::json(&json!({"node": node, "pods": pods}))
 }
