@@ -1,6 +1,7 @@
 //! The figures of a cluster.
 
 mod bulk;
+mod engines;
 mod idle;
 mod objects;
 mod pods;
@@ -41,9 +42,11 @@ pub(crate) async fn run(args: &Args, name: &str) -> Result<(), Failure> {
         _ = tokio::signal::ctrl_c() => Err(Failure::Other("interrupted".into())),
     };
     match measured {
-        Ok(()) => bench.cluster.purge().await,
-        Err(failure) => give_up(bench.cluster, failure).await,
+        Ok(()) => bench.cluster.purge().await?,
+        Err(failure) => return give_up(bench.cluster, failure).await,
     }
+    // After the other cluster, whose ports they take.
+    engines::measure(args, name).await
 }
 
 async fn give_up(mut cluster: Cluster, failure: Failure) -> Result<(), Failure> {

@@ -5,6 +5,7 @@
 mod api;
 mod bad_input;
 mod crash;
+mod engines;
 mod kinds;
 mod names;
 mod nginx_story;

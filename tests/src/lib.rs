@@ -4,8 +4,10 @@
 //! the nginx image that `make test` builds.
 
 mod cluster;
+mod engine;
 mod network;
 mod wait;
 
 pub use cluster::{Cluster, Output};
+pub use engine::{Daemon, Engine};
 pub use wait::eventually;

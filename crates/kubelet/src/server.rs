@@ -2,17 +2,13 @@
 
 mod answer;
 mod auth;
-mod channels;
 mod figures;
 mod files;
 mod logs;
 mod portforward;
-mod remote;
 mod route;
 mod session;
-mod streams;
 mod tls;
-mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,7 +31,6 @@ use answer::{Answer, Refusal};
 use auth::{Auth, Peer};
 pub(crate) use files::last_lines;
 use route::Route;
-pub use streams::{AcceptStream, Stream, Streams, StreamsOver, over_spdy};
 
 /// Connections at once.
 const CONNECTIONS: usize = 1024;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{self, roles};
+use crate::compose::Endpoint;
 use crate::logging::LogArgs;
 use crate::problem::{During, Problem};
 
@@ -60,6 +61,9 @@ enum Command {
     /// Run a node's resolver
     #[command(after_help = "Example:\n  oxikube dns --kubeconfig dns.kubeconfig")]
     Dns(roles::dns::DnsArgs),
+    /// Offer the native container engine to others, as CRI on a socket
+    #[command(after_help = "Example:\n  oxikube cri --listen unix:///run/oxikube/cri.sock --pod-cidr 10.244.0.0/24")]
+    Cri(commands::cri::CriArgs),
     /// Make keys, certificates and kubeconfigs
     #[command(after_help = "Example:\n  oxikube certs create --server https://10.0.0.1:6443")]
     Certs(commands::certs::CertsArgs),
@@ -108,6 +112,9 @@ pub(crate) struct ServerArgs {
     /// Write an audit log, one JSON line a request
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_log_path: Option<PathBuf>,
+    /// Container engine: native, unix://SOCKET of one that speaks CRI, or docker://SOCKET
+    #[arg(long, default_value_t, value_name = "ENDPOINT")]
+    pub(crate) container_runtime_endpoint: Endpoint,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
@@ -142,6 +149,7 @@ pub(crate) fn run() -> Result<(), Problem> {
         Command::Kubelet(args) => roles::run(&args.log.clone(), |stop| roles::kubelet::run(*args, stop)),
         Command::Proxy(args) => roles::run(&args.log.clone(), |stop| roles::proxy::run(args, stop)),
         Command::Dns(args) => roles::run(&args.log.clone(), |stop| roles::dns::run(args, stop)),
+        Command::Cri(args) => roles::run(&args.log.clone(), |stop| commands::cri::run(args, stop)),
         Command::Certs(args) => commands::certs::run(args),
         Command::Kubeconfig(data) => commands::kubeconfig::run(&data),
     }

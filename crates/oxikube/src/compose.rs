@@ -1,7 +1,10 @@
 //! The all-in-one server: every role in one process, started in an explicit order, stopped in its reverse.
 
 mod config;
+mod endpoint;
+mod engine;
 mod node;
+mod plugin;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,6 +26,7 @@ use crate::instance::Instance;
 use crate::problem::{During, Problem};
 
 pub(crate) use config::{advertise_address, api_certificates, kubelet_certificate, node_name};
+pub(crate) use endpoint::Endpoint;
 pub(crate) use node::Node;
 
 /// Runs the cluster until `shutdown`. `started` is called when the API answers.
@@ -51,7 +55,8 @@ pub(crate) async fn run(
     };
     started()?;
     let mut roles = Roles::new(shutdown.clone());
-    let node = Node::open(instance, &args.name, args.cluster_cidr).await?;
+    let node = Node::open(instance, &args.name, args.cluster_cidr, &args.container_runtime_endpoint).await?;
+    node.prepare().await?;
     roles.run("images", images::serve(instance.path("run/images.sock"), node.engine.clone(), shutdown.clone()));
     let user = User::authenticated(&format!("system:node:{name}"), &["system:nodes"]);
     let kubelet = node.kubelet(args, instance, &pki, &name, address, api.client(user)).await?;
@@ -116,12 +121,13 @@ fn controllers(args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki) -> controller
 
 /// Takes away what the cluster left on the host: containers, network, cgroups.
 pub(crate) async fn teardown(instance: &Instance, name: &str) -> Result<(), Problem> {
-    if !Path::new(&instance.path("pods")).exists() {
+    if !Path::new(&instance.path("podnet")).exists() {
         return Ok(());
     }
     // The range of the cluster plays no part in taking the network away.
     let any = ipnet::IpNet::V4(ipnet::Ipv4Net::default());
-    Node::open(instance, name, any).await?.teardown().await?;
+    Node::open(instance, name, any, &instance.engine()?).await?.teardown().await?;
+    instance.forget_engine()?;
     proxy::teardown(name).await.during("cannot remove the rules of services")?;
     sys::mount::unmount_below(instance.root()).during("cannot unmount the volumes of pods")
 }

@@ -3,10 +3,12 @@
 //!
 //! Every pod has a /32 address and reaches even its neighbours through the bridge's own address, so that the host's
 //! connection tracking sees both directions of every flow and service addresses work without bridge filtering.
+//! [`plugin`] is the same network for engines that take theirs from a CNI plugin.
 //! Knows nothing of Kubernetes objects, nor of the engine that calls it.
 
 mod ipam;
 mod network;
+pub mod plugin;
 mod rules;
 
 pub use network::{Config, PodNet};

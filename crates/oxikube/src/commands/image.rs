@@ -101,8 +101,9 @@ async fn ask(data: &DataDir, request: Request) -> Result<Vec<ImageLine>, Problem
         return images::ask(&socket, &request).await;
     }
     let _own = instance.own()?;
-    let node = Node::open(&instance, "oxikube", ipnet::IpNet::V4(ipnet::Ipv4Net::default())).await?;
-    let reply = images::carry_out(&node.engine, request).await;
+    let node =
+        Node::open(&instance, "oxikube", ipnet::IpNet::V4(ipnet::Ipv4Net::default()), &instance.engine()?).await?;
+    let reply = images::carry_out(&*node.engine, request).await;
     node.engine.close().await;
     reply.map_err(Problem::new)
 }

@@ -155,6 +155,7 @@ fn server_arguments(args: &ServerArgs) -> Vec<String> {
         format!("--v={}", args.log.verbosity),
     ];
     list.extend(args.audit_log_path.as_ref().map(|p| format!("--audit-log-path={}", p.display())));
+    list.push(format!("--container-runtime-endpoint={}", args.container_runtime_endpoint));
     list.extend(args.hostname_override.as_ref().map(|n| format!("--hostname-override={n}")));
     list
 }

@@ -8,9 +8,10 @@ use dns::Dns;
 use ipnet::IpNet;
 use kubelet::{Kubelet, ServerTls};
 use podnet::PodNet;
-use runtime::native::{self, Native};
 use sys::netlink::Netlink;
 
+use super::Endpoint;
+use super::engine::{self, Foreign};
 use crate::cli::ServerArgs;
 use crate::instance::Instance;
 use crate::problem::{During, Problem};
@@ -18,33 +19,38 @@ use crate::problem::{During, Problem};
 /// The parts of a node that hold something on the host.
 pub(crate) struct Node {
     pub(crate) network: Arc<PodNet>,
-    pub(crate) engine: Native,
+    pub(crate) engine: Arc<dyn cri::Local>,
+    name: String,
+    /// What an engine that is not of this project needs.
+    foreign: Option<Foreign>,
 }
 
 impl Node {
     /// Opens network and engine, and takes up what an earlier process left running.
-    pub(crate) async fn open(instance: &Instance, name: &str, cluster_cidr: IpNet) -> Result<Self, Problem> {
+    pub(crate) async fn open(
+        instance: &Instance,
+        name: &str,
+        cluster_cidr: IpNet,
+        endpoint: &Endpoint,
+    ) -> Result<Self, Problem> {
         let IpNet::V4(cluster_cidr) = cluster_cidr else {
             return Err(Problem::new(format!(
                 "pods get IPv4 addresses for the present; {cluster_cidr} is not such a range"
             )));
         };
-        let network = PodNet::open(podnet::Config {
-            instance: name.to_owned(),
-            dir: instance.path("podnet"),
-            cluster_cidr,
-            mtu: None,
-        });
-        let network = Arc::new(network.during("cannot open the pod network")?);
-        let engine = Native::open(native::Config {
-            dir: instance.root().to_owned(),
-            instance: name.to_owned(),
-            program: std::env::current_exe().during("cannot find this program")?,
-            network: network.clone(),
-            registries: Vec::new(),
-        });
-        let engine = engine.await.during("cannot open the container engine")?;
-        Ok(Self { network, engine })
+        let settings =
+            podnet::Config { instance: name.to_owned(), dir: instance.path("podnet"), cluster_cidr, mtu: None };
+        let network = Arc::new(PodNet::open(settings.clone()).during("cannot open the pod network")?);
+        let (engine, foreign) = engine::open(instance, endpoint, settings, network.clone()).await?;
+        Ok(Self { network, engine, name: name.to_owned(), foreign })
+    }
+
+    /// Gives the engine what it needs before the first pod.
+    pub(crate) async fn prepare(&self) -> Result<(), Problem> {
+        match &self.foreign {
+            Some(foreign) => foreign.prepare(&*self.engine).await,
+            None => Ok(()),
+        }
     }
 
     /// Builds the kubelet over the engine.
@@ -64,13 +70,18 @@ impl Node {
         config.address = SocketAddr::from(([0, 0, 0, 0], args.kubelet_port));
         config.cluster_dns = vec![args.cluster_dns];
         config.cgroup_root = format!("/{}", args.name);
-        config.spdy = Some(kubelet::over_spdy());
+        config.cgroups_per_qos = self.manages_cgroups();
         config.tls = Some(ServerTls {
             cert_file: instance.path("pki/kubelet.crt"),
             key_file: instance.path("pki/kubelet.key"),
             client_ca_file: Some(instance.path("pki/ca.crt")),
         });
-        Kubelet::build(config, client, Arc::new(self.engine.clone())).await.during("cannot build the kubelet")
+        Kubelet::build(config, client, self.engine.clone()).await.during("cannot build the kubelet")
+    }
+
+    /// Whether the kubelet makes and removes the pods' control groups, because the engine does not.
+    pub(crate) fn manages_cgroups(&self) -> bool {
+        self.foreign.is_some()
     }
 
     /// Puts the address of the cluster's DNS on the bridge, where it goes with the bridge, and answers there. None when
@@ -100,6 +111,9 @@ impl Node {
     /// Takes everything off the host.
     pub(crate) async fn teardown(&self) -> Result<(), Problem> {
         self.engine.purge().await.during("cannot remove the containers")?;
+        if let Some(foreign) = &self.foreign {
+            foreign.remove(&self.name).await?;
+        }
         self.network.teardown().await.during("cannot remove the pod network")
     }
 }

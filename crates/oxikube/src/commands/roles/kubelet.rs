@@ -1,8 +1,7 @@
-//! `oxikube kubelet`: kubelet, pod network and native engine of one node.
+//! `oxikube kubelet`: kubelet, pod network and container engine of one node.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use kubelet::{Kubelet, ServerTls};
@@ -10,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Kubeconfig;
 use crate::cli::DataDir;
-use crate::compose::{self, Node};
+use crate::compose::{self, Endpoint, Node};
 use crate::images;
 use crate::instance::Instance;
 use crate::logging::LogArgs;
@@ -58,27 +57,24 @@ pub(crate) struct KubeletArgs {
     /// Folder of static pods
     #[arg(long, value_name = "DIR")]
     pod_manifest_path: Option<PathBuf>,
-    /// Another container engine: not yet, the native one is built in
-    #[arg(long, value_name = "ENDPOINT")]
-    container_runtime_endpoint: Option<String>,
+    /// Container engine: native, unix://SOCKET of one that speaks CRI, or docker://SOCKET
+    #[arg(long, default_value_t, value_name = "ENDPOINT")]
+    container_runtime_endpoint: Endpoint,
 }
 
 pub(crate) async fn run(args: KubeletArgs, shutdown: CancellationToken) -> Result<(), Problem> {
-    if args.container_runtime_endpoint.is_some() {
-        return Err(Problem::new(
-            "--container-runtime-endpoint is not there yet; leave it out to use the native engine",
-        ));
-    }
     let instance = Instance::new(&args.data.data_dir);
     let ownership = instance.own()?;
     instance.keep_name(&args.name)?;
+    instance.keep_engine(&args.container_runtime_endpoint)?;
     let name = super::node_name(args.hostname_override.as_ref())?;
     let address = match args.node_ip {
         Some(address) => address,
         None => compose::advertise_address()?,
     };
     let client = args.kubeconfig.client().await?;
-    let node = Node::open(&instance, &args.name, args.cluster_cidr).await?;
+    let node = Node::open(&instance, &args.name, args.cluster_cidr, &args.container_runtime_endpoint).await?;
+    node.prepare().await?;
     let mut config = kubelet::Config::new(name, instance.path("kubelet"));
     config.pod_logs_dir = instance.path("logs/pods");
     config.node_ips = vec![address];
@@ -86,13 +82,14 @@ pub(crate) async fn run(args: KubeletArgs, shutdown: CancellationToken) -> Resul
     config.cluster_dns = args.cluster_dns;
     config.cluster_domain = args.cluster_domain;
     config.cgroup_root = format!("/{}", args.name);
+    config.cgroups_per_qos = node.manages_cgroups();
     config.static_pod_path = args.pod_manifest_path;
     config.tls = Some(ServerTls {
         cert_file: args.tls_cert_file,
         key_file: args.tls_private_key_file,
         client_ca_file: Some(args.client_ca_file),
     });
-    let kubelet = Kubelet::build(config, client, Arc::new(node.engine.clone())).await;
+    let kubelet = Kubelet::build(config, client, node.engine.clone()).await;
     let kubelet = kubelet.during("cannot build the kubelet")?;
     let door = images::serve(instance.path("run/images.sock"), node.engine.clone(), shutdown.clone());
     tokio::join!(kubelet.run(shutdown.clone()), door);
