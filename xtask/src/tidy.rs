@@ -14,7 +14,7 @@ const RANKS: &[&[&str]] = &[
     &["cluster", "oxikube"],
 ];
 /// Tools beside the ranks.
-const BESIDE: &[&str] = &["xtask", "bench", "tests"];
+const BESIDE: &[&str] = &["xtask", "bench", "fuzz", "tests"];
 
 /// Fails on an edge that the ranks forbid.
 pub(crate) fn run() -> Result<(), String> {

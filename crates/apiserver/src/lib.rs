@@ -13,6 +13,8 @@ mod compress;
 mod config;
 mod context;
 mod discovery;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handlers;
 mod health;
 mod kind;

@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use client::{EventRecorder, Informers, Reconciler, Runner};
+use client::{EventRecorder, Informer, Informers, Reconciler, Runner, Selection};
 use ipnet::IpNet;
+use k8s_openapi::api::core::v1::Pod;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,6 +46,11 @@ impl Context {
     /// The client of a controller's service account.
     pub(crate) fn client(&self, account: &str) -> kube::Client {
         (self.config.client_for)(account)
+    }
+
+    /// All pods, [slim](crate::common::slim): for reading, not for writing back.
+    pub(crate) fn pods(&self) -> Informer<Pod> {
+        self.informers.project(Selection::default(), crate::common::slim::slim)
     }
 
     /// Takes the events of a controller.

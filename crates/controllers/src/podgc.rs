@@ -32,7 +32,7 @@ struct PodGc {
 
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let nodes = context.informers.get::<Node>();
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     pods::index_by_node(&pods);
     pods.add_index(FINISHED, |pod| pods::is_finished(pod).then(|| FINISHED.to_owned()).into_iter().collect());
     let client = context.client(ACCOUNT);

@@ -31,7 +31,7 @@ struct Evictions {
 
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let nodes = context.informers.get::<Node>();
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     pods::index_by_node(&pods);
     let reconciler = Evictions {
         client: context.client(ACCOUNT),

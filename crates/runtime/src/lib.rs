@@ -6,6 +6,8 @@
 //! Knows nothing of Kubernetes objects, nor of the other roles.
 
 pub mod docker;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod native;
 pub mod pause;
 mod shared;

@@ -3,7 +3,7 @@
 mod capabilities;
 mod client;
 mod container;
-mod images;
+pub(crate) mod images;
 mod passwd;
 mod sandbox;
 mod seccomp;

@@ -7,6 +7,8 @@
 mod contract;
 pub mod embedded;
 mod entry;
+#[doc(hidden)]
+pub mod fuzzing;
 mod tree;
 
 pub use contract::{Durability, ListOptions, Page, ReadError, Store, Write, WriteError};

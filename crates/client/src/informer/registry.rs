@@ -116,12 +116,12 @@ impl Informers {
         self.select(Selection::default())
     }
 
-    /// Some objects of a kind.
+    /// Some objects of a kind, without their managed fields: no part reads those.
     pub fn select<K>(&self, selection: Selection) -> Informer<K>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
-        self.project(selection, |object| object)
+        self.project(selection, unmanaged)
     }
 
     /// Of some objects of a kind, only what `project` takes from each. One projection to each type `P` is kept:
@@ -147,7 +147,7 @@ impl Informers {
             + 'static,
     {
         let api = Api::<K>::namespaced(self.inner.client.clone(), namespace);
-        self.start(Watched::of::<K, K>(K::plural(&()), Some(namespace), selection), api, |object| object)
+        self.start(Watched::of::<K, K>(K::plural(&()), Some(namespace), selection), api, unmanaged)
     }
 
     /// An informer that somebody else holds, if it has its first full list.
@@ -221,4 +221,10 @@ impl Informers {
         });
         Informer { shared }
     }
+}
+
+/// The object without the record of who owns which field, often the largest part of it in memory.
+fn unmanaged<K: Resource>(mut object: K) -> K {
+    object.meta_mut().managed_fields = None;
+    object
 }

@@ -38,7 +38,7 @@ struct DaemonSets {
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let sets = context.informers.get::<DaemonSet>();
     let nodes = context.informers.get::<Node>();
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     let revisions = context.informers.get::<ControllerRevision>();
     pods::index_by_owner(&pods);
     let expectations = Arc::new(Expectations::default());

@@ -31,7 +31,7 @@ struct Deployments {
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let deployments = context.informers.get::<Deployment>();
     let sets = context.informers.get::<ReplicaSet>();
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     pods::index_by_owner(&pods);
     let reconciler = Arc::new(Deployments {
         client: context.client(ACCOUNT),

@@ -27,7 +27,7 @@ struct Controller {
 
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let services = context.informers.get::<Service>();
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     let endpoints = context.informers.get::<Endpoints>();
     let client = context.client(ACCOUNT);
     let (selecting, all) = (services.clone(), endpoints.clone());

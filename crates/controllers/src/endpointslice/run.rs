@@ -31,7 +31,7 @@ struct Slices {
 
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let services = context.informers.get::<Service>();
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     let nodes = context.informers.get::<Node>();
     let slices = context.informers.select::<EndpointSlice>(Selection::labels(format!("{MANAGED_BY}={MANAGER}")));
     let expectations = Arc::new(Expectations::default());

@@ -34,7 +34,7 @@ struct Namespaces {
 
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let namespaces = context.informers.get::<Namespace>();
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     let client = context.client(ACCOUNT);
     let ending = namespaces.clone();
     let reconciler = Namespaces { client, namespaces: namespaces.clone(), pods: pods.clone() };

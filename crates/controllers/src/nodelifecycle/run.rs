@@ -41,7 +41,7 @@ struct Lifecycle {
 
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let nodes = context.informers.get::<Node>();
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     pods::index_by_node(&pods);
     let leases = context.informers.select::<Lease>(Selection::fields("metadata.namespace=kube-node-lease"));
     let heard = Heard::default();

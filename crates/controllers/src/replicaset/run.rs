@@ -34,7 +34,7 @@ struct ReplicaSets {
 
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let sets = context.informers.get::<ReplicaSet>();
-    let pods = context.informers.get::<Pod>();
+    let pods = context.pods();
     pods::index_by_owner(&pods);
     let expectations = Arc::new(Expectations::default());
     let reconciler = Arc::new(ReplicaSets {

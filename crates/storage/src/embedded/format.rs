@@ -77,7 +77,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<(Record, usize)> {
     Some((parse(payload)?, length + 8))
 }
 
-fn parse(payload: &[u8]) -> Option<Record> {
+/// What a record's payload says.
+pub(super) fn parse(payload: &[u8]) -> Option<Record> {
     let (tag, rest) = payload.split_first()?;
     let (first, rest) = number(rest)?;
     match tag {
