@@ -52,7 +52,13 @@ impl Cluster {
         cluster.daemon =
             engine.start(|program| cluster.network.command(program), &place).unwrap_or_else(|e| panic!("{e}"));
         cluster.up(&[]);
-        cluster.oxikube(&["image", "import", &workspace().join("target/nginx.tar").display().to_string()]).must();
+        let image = workspace().join("target/nginx.tar").display().to_string();
+        let mut import = cluster.oxikube_command();
+        import.args(["image", "import", &image]);
+        if let Some(data) = cluster.daemon.as_ref().and_then(Daemon::data) {
+            import.arg("--data-dir").arg(data);
+        }
+        collect(import, None).must();
         cluster
     }
 
@@ -248,7 +254,7 @@ fn workspace() -> PathBuf {
 
 /// The binary beside the tests.
 #[allow(clippy::panic, reason = "a test without the binary has failed")]
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     let found = own.ancestors().map(|a| a.join("oxikube")).find(|p| p.is_file());
     found.unwrap_or_else(|| panic!("no oxikube binary beside {}; run 'make test'", own.display()))

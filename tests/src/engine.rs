@@ -12,6 +12,8 @@ pub enum Engine {
     Containerd,
     /// Debian's Docker Engine.
     Docker,
+    /// The native one as a process of its own, on a CRI socket.
+    Offered,
 }
 
 /// A daemon under way; stopped, with all that it mounted, when it is dropped.
@@ -19,6 +21,8 @@ pub struct Daemon {
     process: Child,
     directory: PathBuf,
     endpoint: String,
+    /// Data directory, of the engine that is this project's.
+    data: Option<PathBuf>,
 }
 
 impl Engine {
@@ -36,6 +40,20 @@ impl Engine {
                 let mut command = command("containerd");
                 command.arg("--config").arg(&configuration);
                 (command, directory.join("containerd.sock"), "unix")
+            }
+            Self::Offered => {
+                let (socket, data) = (directory.join("cri.sock"), directory.join("data"));
+                std::fs::create_dir_all(&data).map_err(|e| format!("{}: {e}", data.display()))?;
+                let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let mut command = command(&crate::cluster::binary().display().to_string());
+                command
+                    .arg("cri")
+                    .arg(format!("--name={name}"))
+                    .arg("--data-dir")
+                    .arg(&data)
+                    .arg("--listen")
+                    .arg(&socket);
+                (command, socket, "unix")
             }
             Self::Docker => {
                 write(&directory.join("daemon.json"), "{}")?;
@@ -55,7 +73,8 @@ impl Engine {
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         let process = spawned.map_err(|e| format!("{command:?}: {e}"))?;
         let endpoint = format!("{scheme}://{}", socket.display());
-        let daemon = Daemon { process, directory: directory.to_owned(), endpoint };
+        let data = (self == Self::Offered).then(|| directory.join("data"));
+        let daemon = Daemon { process, directory: directory.to_owned(), endpoint, data };
         crate::eventually("the engine listens", || match std::os::unix::net::UnixStream::connect(&socket) {
             Ok(_) => Ok(()),
             Err(e) => Err(format!("{e}: {}", daemon.last_words())),
@@ -104,6 +123,11 @@ impl Daemon {
         &self.endpoint
     }
 
+    /// Where images are imported, when it is not by the cluster's own node.
+    pub(crate) fn data(&self) -> Option<&Path> {
+        self.data.as_deref()
+    }
+
     fn last_words(&self) -> String {
         let text = std::fs::read_to_string(self.directory.join("daemon.log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().rev().take(5).collect();
@@ -149,6 +173,10 @@ impl Drop for Daemon {
         run(Command::new("kill").arg(self.process.id().to_string()));
         if let Err(error) = self.process.wait() {
             eprintln!("the engine does not end: {error}");
+        }
+        if let Some(data) = &self.data {
+            let mut down = Command::new(crate::cluster::binary());
+            run(down.args(["down", "--purge", "--data-dir"]).arg(data).stdout(Stdio::null()));
         }
         self.kill_shims();
         self.unmount();

@@ -76,9 +76,13 @@ async fn session(url: &str, stdio: StdioRequest) -> Result<Session, CriError> {
     let resize = open(stdio.tty, "resize")?.map(resizer);
     let exit = async move {
         let mut said = Vec::new();
-        if let Some(error) = error {
-            error.take(MAX_STATUS).read_to_end(&mut said).await.map_err(broken)?;
+        if let Some(error) = error
+            && let Err(reset) = error.take(MAX_STATUS).read_to_end(&mut said).await
+            && said.is_empty()
+        {
+            return Err(broken(reset));
         }
+        // containerd resets its streams when all is said.
         // The streams go with it.
         drop(connection);
         exit_code(&said)
@@ -179,8 +183,10 @@ impl AsyncRead for Forwarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         let before = buf.filled().len();
         match Pin::new(&mut self.data).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) if buf.filled().len() == before => self.poll_error(cx),
-            other => other,
+            Poll::Ready(Ok(())) if buf.filled().len() > before => Poll::Ready(Ok(())),
+            // The end, or a reset, which is an end as well where nothing else is said.
+            Poll::Ready(_) => self.poll_error(cx),
+            Poll::Pending => Poll::Pending,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cni::PodNetwork;
 use cri::v1::{ImageSpec, RuntimeConfig};
-use cri::{CriError, Local, Remote};
+use cri::{CriError, Local, Remote, RuntimeService};
 use ipnet::Ipv4Net;
 use podnet::PodNet;
 use runtime::docker::{self, Docker};
@@ -51,6 +51,11 @@ pub(super) async fn open(
             let remote = Remote::new(socket).during("cannot reach the container engine")?;
             let told = remote.settings().await;
             let told = told.during(format!("cannot reach the container engine at {endpoint}, is it running"))?;
+            let version = remote.version().await.during("cannot ask the container engine who it is")?;
+            if version.runtime_name == "oxikube" {
+                // It brings its own network, and needs no image for sandboxes.
+                return Ok((Arc::new(remote), Some(Foreign { plugin: None, sandbox_image: String::new() })));
+            }
             let plugin = Plugin::new(told.cni, program, settings);
             let engine = follow_range(remote, network, plugin.clone());
             Ok((Arc::new(engine), Some(Foreign { plugin: Some(plugin), sandbox_image: told.sandbox_image })))
@@ -90,6 +95,9 @@ impl Foreign {
     pub(super) async fn prepare(&self, engine: &dyn Local) -> Result<(), Problem> {
         if let Some(plugin) = &self.plugin {
             plugin.install()?;
+        }
+        if self.sandbox_image.is_empty() {
+            return Ok(());
         }
         let spec = ImageSpec { image: self.sandbox_image.clone(), ..ImageSpec::default() };
         let failed = || format!("cannot bring the image {} to the container engine", self.sandbox_image);
