@@ -13,3 +13,4 @@ mod refusals;
 mod roles;
 mod story;
 mod streams;
+mod volumes;

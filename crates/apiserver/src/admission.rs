@@ -7,6 +7,7 @@ mod namespace_lifecycle;
 mod pod_tolerations;
 mod priority;
 mod service_account;
+mod storage;
 mod taint_nodes;
 
 use api::ApiError;
@@ -43,6 +44,8 @@ pub(crate) async fn mutate(
             pod_tolerations::admit(object);
         }
         ("", "nodes") => taint_nodes::admit(object),
+        ("", "persistentvolumes") => storage::admit_volume(object),
+        ("", "persistentvolumeclaims") => storage::admit_claim(context, object).await?,
         ("certificates.k8s.io", "certificatesigningrequests") => requester(context, object),
         ("scheduling.k8s.io", "priorityclasses") => priority::check_class(context, object).await?,
         _ => {}
@@ -73,6 +76,9 @@ pub(crate) async fn validate(
     }
     if let Some(new) = new.filter(|_| context.subresource.is_empty()) {
         escalation::check(context, new, old).await?;
+        if let Some(old) = old.filter(|_| context.kind.resource.plural == "persistentvolumeclaims") {
+            storage::check_resize(context, new, old).await?;
+        }
     }
     authz::node::restrict(&context.user, &context.kind, &context.subresource, new, old)
 }

@@ -11,6 +11,7 @@ mod placement;
 mod queue;
 mod reconcile;
 mod select;
+pub mod volumes;
 pub mod write;
 
 pub use events::{EventRecorder, EventSink, EventType, Occurrence, reference};

@@ -1,7 +1,9 @@
 //! What several controllers need.
 
+pub(crate) mod claims;
 pub(crate) mod discovery;
 pub(crate) mod expectations;
+pub(crate) mod finalizer;
 pub(crate) mod hash;
 pub(crate) mod owner;
 pub(crate) mod pods;

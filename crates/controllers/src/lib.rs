@@ -8,15 +8,20 @@ mod context;
 mod daemonset;
 mod deployment;
 mod endpointslice;
+mod ephemeralvolume;
 mod garbagecollector;
+mod localpath;
 mod namespace;
 mod nodeipam;
 mod nodelifecycle;
+mod persistentvolume;
 mod podgc;
 mod replicaset;
 mod rootca;
 mod serviceaccount;
 mod tainteviction;
+mod volumeexpand;
+mod volumeprotection;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -75,6 +80,12 @@ fn all(context: &Context, shutdown: &CancellationToken) -> Vec<(&'static str, Ru
         ("pod-garbage-collector", Box::pin(podgc::run(context(), stop()))),
         ("namespace", Box::pin(namespace::run(context(), stop()))),
         ("garbage-collector", Box::pin(garbagecollector::run(context(), stop()))),
+        ("persistentvolume-binder", Box::pin(persistentvolume::run(context(), stop()))),
+        ("persistentvolume-protection", Box::pin(volumeprotection::run_volumes(context(), stop()))),
+        ("persistentvolumeclaim-protection", Box::pin(volumeprotection::run_claims(context(), stop()))),
+        ("persistentvolume-expander", Box::pin(volumeexpand::run(context(), stop()))),
+        ("ephemeral-volume", Box::pin(ephemeralvolume::run(context(), stop()))),
+        ("local-path", Box::pin(localpath::run(context(), stop()))),
         ("endpoints", Box::pin(endpointslice::run_endpoints(context(), stop()))),
     ]
 }

@@ -8,7 +8,7 @@ mod node;
 pub(crate) mod pod;
 pub(crate) mod secret;
 pub(crate) mod service;
-mod storage;
+pub(crate) mod storage;
 
 pub(crate) use endpoints::not_special;
 
@@ -132,6 +132,7 @@ static CLAIM: Rules = Rules {
     prepare_create: storage::prepare_create,
     validate: storage::validate_claim,
     validate_update: storage::validate_claim_update,
+    validate_status: storage::validate_claim_status,
     ..Rules::PLAIN
 };
 

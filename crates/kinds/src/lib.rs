@@ -15,6 +15,7 @@ mod discovery;
 mod misc;
 mod rbac;
 mod rules;
+mod storage;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,7 @@ pub fn rules(gvk: &GroupVersionKind) -> &'static Rules {
         ("networking.k8s.io", "NetworkPolicy") => &misc::NETWORK_POLICY,
         ("networking.k8s.io", "Ingress") => &misc::INGRESS,
         ("policy", "PodDisruptionBudget") => &misc::DISRUPTION_BUDGET,
+        ("storage.k8s.io", kind) => storage::rules(kind),
         ("certificates.k8s.io", "CertificateSigningRequest") => &certificates::SIGNING_REQUEST,
         ("apiregistration.k8s.io", _) => &rules::API_SERVICE,
         _ => &Rules::PLAIN,

@@ -173,6 +173,43 @@ fn objects_that_pass_or_are_refused() {
             json!({"spec": {}}),
             "spec.accessModes: Required value: at least 1 access mode is required | spec.resources[storage]: Required value",
         ),
+        (
+            "v1",
+            "PersistentVolumeClaim",
+            json!({"spec": {"accessModes": ["ReadWriteOncePod", "ReadWriteMany"], "dataSource": {"kind": "X", "name": "n"},
+                "resources": {"requests": {"storage": "0"}}}}),
+            "spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes | spec.resources[storage]: Invalid value: \"0\": must be greater than zero | spec.dataSource: Invalid value: \"X\": must be 'PersistentVolumeClaim' when referencing the default apiGroup",
+        ),
+        (
+            "v1",
+            "PersistentVolume",
+            json!({"spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "local": {"path": "/d"}}}),
+            "spec.nodeAffinity: Required value: Local volume requires node affinity",
+        ),
+        (
+            "v1",
+            "PersistentVolume",
+            json!({"spec": {"accessModes": ["Once"], "capacity": {"cpu": "1"}}}),
+            "spec.accessModes: Unsupported value: \"Once\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\" | spec.capacity: Unsupported value: {\"cpu\":\"1\"}: supported values: \"storage\" | spec: Required value: must specify a volume type",
+        ),
+        (
+            "storage.k8s.io/v1",
+            "StorageClass",
+            json!({"reclaimPolicy": "Recycle"}),
+            "provisioner: Required value | reclaimPolicy: Unsupported value: \"Recycle\": supported values: \"Delete\", \"Retain\" | volumeBindingMode: Required value",
+        ),
+        (
+            "storage.k8s.io/v1",
+            "VolumeAttachment",
+            json!({"spec": {"attacher": "a", "nodeName": "n", "source": {}}}),
+            "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+        ),
+        (
+            "storage.k8s.io/v1",
+            "CSINode",
+            json!({"spec": {"drivers": [{"name": "d", "nodeID": "n", "allocatable": {"count": -1}}, {"name": "d", "nodeID": ""}]}}),
+            "spec.drivers[0].allocatable.count: Invalid value: -1: must be greater than or equal to 0 | spec.drivers[1].nodeID: Required value | spec.drivers[1].name: Duplicate value: \"d\"",
+        ),
         ("discovery.k8s.io/v1", "EndpointSlice", slice(json!({"addresses": ["10.0.0.1"]})), ""),
         (
             "discovery.k8s.io/v1",

@@ -31,6 +31,8 @@ pub struct Config {
     pub root_dir: PathBuf,
     /// Where containers' logs are kept.
     pub pod_logs_dir: PathBuf,
+    /// Where the folders of local volumes are; none: this node keeps none.
+    pub local_path_dir: Option<PathBuf>,
     /// Folder of static pods.
     pub static_pod_path: Option<PathBuf>,
     /// Where the server listens.
@@ -86,6 +88,7 @@ impl Config {
             node_ips: Vec::new(),
             pod_logs_dir: root_dir.join("pod-logs"),
             root_dir,
+            local_path_dir: None,
             static_pod_path: None,
             address: SocketAddr::from(([0, 0, 0, 0], 10250)),
             advertise_port: None,

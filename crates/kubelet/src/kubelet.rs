@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::context::{self, Context};
 use crate::images::Images;
+use crate::localpath;
 use crate::node::{self, Facts, NodeKeeper};
 use crate::objects::Objects;
 use crate::pods::Pods;
@@ -119,6 +120,7 @@ impl Kubelet {
         if let Some(server) = server {
             tasks.spawn(server.run(Arc::clone(&context), Arc::clone(&pods), shutdown.clone()));
         }
+        tasks.spawn(localpath::run(Arc::clone(&context), informers.clone(), shutdown.clone()));
         tasks.spawn(statics::run(Arc::clone(&context), Arc::clone(&pods), pod_informer.clone()));
         loop {
             tokio::select! {

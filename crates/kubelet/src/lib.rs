@@ -14,6 +14,7 @@ mod hosts;
 mod housekeeping;
 mod images;
 mod kubelet;
+mod localpath;
 mod node;
 mod objects;
 mod podlife;

@@ -4,6 +4,7 @@ mod facts;
 mod lease;
 mod status;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::context::Context;
+use crate::localpath;
 pub(crate) use facts::Facts;
 pub(crate) use lease::run as keep_lease;
 
@@ -114,9 +116,13 @@ impl NodeKeeper {
 
     async fn register_once(&self, api: &Api<Node>) -> kube::Result<Node> {
         let config = &self.context.config;
-        let labels: std::collections::BTreeMap<String, String> =
+        let labels: BTreeMap<String, String> =
             self.facts.labels(&config.node_name).into_iter().chain(config.node_labels.clone()).collect();
-        let annotations = [("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned())];
+        let mut annotations =
+            BTreeMap::from([("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned())]);
+        if let Some(folder) = &config.local_path_dir {
+            annotations.insert(localpath::FOLDER.to_owned(), folder.to_string_lossy().into_owned());
+        }
         let taints = config.register_with_taints.iter().map(|(key, value, effect)| Taint {
             key: key.clone(),
             value: Some(value.clone()).filter(|value| !value.is_empty()),
@@ -127,7 +133,7 @@ impl NodeKeeper {
             metadata: ObjectMeta {
                 name: Some(config.node_name.clone()),
                 labels: Some(labels.clone()),
-                annotations: Some(annotations.into()),
+                annotations: Some(annotations.clone()),
                 ..Default::default()
             },
             spec: Some(NodeSpec {
@@ -138,8 +144,8 @@ impl NodeKeeper {
         };
         match api.create(&PostParams::default(), &node).await {
             Err(error) if write::is_already_exists(&error) => {
-                let labels = json!({"metadata": {"labels": labels}});
-                api.patch(&config.node_name, &PatchParams::default(), &Patch::Merge(&labels)).await
+                let own = json!({"metadata": {"labels": labels, "annotations": annotations}});
+                api.patch(&config.node_name, &PatchParams::default(), &Patch::Merge(&own)).await
             }
             other => other,
         }

@@ -139,13 +139,20 @@ impl Objects {
         ask(api.get_opt(name)).await
     }
 
-    /// The volume that a claim is bound to; none while it is not.
-    pub(crate) async fn claimed(&self, namespace: &str, claim: &str) -> Result<Option<PersistentVolume>, ObjectError> {
+    /// None if there is none.
+    pub(crate) async fn claim(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<PersistentVolumeClaim>, ObjectError> {
         let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
-        let Some(claim) = ask(api.get_opt(claim)).await? else { return Ok(None) };
-        let Some(name) = claim.spec.and_then(|spec| spec.volume_name) else { return Ok(None) };
+        ask(api.get_opt(name)).await
+    }
+
+    /// None if there is none.
+    pub(crate) async fn volume(&self, name: &str) -> Result<Option<PersistentVolume>, ObjectError> {
         let api: Api<PersistentVolume> = Api::all(self.client.clone());
-        ask(api.get_opt(&name)).await
+        ask(api.get_opt(name)).await
     }
 }
 

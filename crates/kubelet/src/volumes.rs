@@ -1,6 +1,7 @@
 //! The volumes of pods: made before containers start, kept up to date, taken down when the pod has ended.
 
 mod atomic;
+mod claim;
 mod directory;
 mod mount;
 mod payload;
@@ -18,7 +19,7 @@ use parking_lot::Mutex;
 use crate::config::Config;
 use crate::container::{Addresses, Allocatable};
 use crate::objects::{Held, ObjectError, Objects, Token};
-use crate::spec;
+use crate::{localpath, spec};
 use payload::Payload;
 use plugin::Kind;
 
@@ -45,11 +46,13 @@ pub(crate) struct Kept {
 pub(crate) struct Volumes {
     config: Arc<Config>,
     objects: Arc<Objects>,
+    /// Claims for one pod at a time: the pod by the claim, both by uid.
+    exclusive: Mutex<HashMap<String, String>>,
 }
 
 impl Volumes {
     pub(crate) fn new(config: Arc<Config>, objects: Arc<Objects>) -> Self {
-        Self { config, objects }
+        Self { config, objects, exclusive: Mutex::default() }
     }
 
     /// Makes all volumes of a pod, or brings them up to date. Answers when a token is to be replaced.
@@ -75,7 +78,7 @@ impl Volumes {
         node: &Allocatable,
     ) -> Result<(), VolumeError> {
         let failed = |message: String| VolumeError::SetUp { volume: volume.name.clone(), message };
-        let kind = plugin::kind(volume).map_err(failed)?;
+        let kind = plugin::kind(spec::name(pod), volume).map_err(failed)?;
         let path = self.path(pod, volume);
         let group = fs_group(pod);
         match kind {
@@ -89,7 +92,7 @@ impl Volumes {
                     .await
                     .map_err(failed)
             }
-            Kind::Claim(claim) => self.claim(pod, volume, &claim, kept).await.map_err(failed),
+            Kind::Claim(claim, own) => self.claim(pod, volume, &claim, own, kept).await.map_err(failed),
             Kind::Image => Ok(()),
             Kind::Payload(sources, in_memory) => {
                 let context = payload::Context { objects: &self.objects, pod, tokens: &kept.tokens, addresses, node };
@@ -105,25 +108,48 @@ impl Volumes {
         }
     }
 
-    async fn claim(&self, pod: &Pod, volume: &Volume, claim: &str, kept: &Kept) -> Result<(), String> {
-        let found = self.objects.claimed(spec::namespace(pod), claim).await.map_err(|error| error.message())?;
-        let found = found.ok_or_else(|| format!("persistentvolumeclaim {claim:?} is not bound"))?;
-        let source = found.spec.unwrap_or_default();
-        let (path, check) = match (source.host_path, source.local) {
-            (Some(host), _) => (host.path, host.type_.unwrap_or_else(|| "DirectoryOrCreate".to_owned())),
-            (None, Some(local)) => (local.path, "Directory".to_owned()),
-            _ => return Err("persistent volumes of this kind are not supported yet".to_owned()),
-        };
-        let path = PathBuf::from(path);
-        kept.elsewhere.lock().insert(volume.name.clone(), path.clone());
-        blocking(move || directory::host_path(&path, &check)).await
+    async fn claim(&self, pod: &Pod, volume: &Volume, name: &str, own: bool, kept: &Kept) -> Result<(), String> {
+        let claim = self.objects.claim(spec::namespace(pod), name).await?;
+        let found = claim::volume_name(claim.as_ref(), name, own, pod)?;
+        let claim = claim.unwrap_or_default();
+        let found = self.objects.volume(&found).await?;
+        let source = claim::source(&claim, found.as_ref())?;
+        if source.exclusive {
+            self.claim_alone(claim.metadata.uid.unwrap_or_default(), spec::uid(pod))?;
+        }
+        kept.elsewhere.lock().insert(volume.name.clone(), source.path.clone());
+        let made_here = self.config.local_path_dir.as_deref().is_some_and(|root| localpath::is_own(&source.path, root));
+        let read_only = volume.persistent_volume_claim.as_ref().is_some_and(|source| source.read_only == Some(true));
+        let group = fs_group(pod).filter(|_| source.group && !read_only);
+        let security = spec::pod_spec(pod).security_context.as_ref();
+        let policy = security.and_then(|context| context.fs_group_change_policy.clone());
+        blocking(move || {
+            if made_here {
+                directory::local_path(&source.path)?;
+            }
+            directory::host_path(&source.path, &source.check)?;
+            match group {
+                Some(group) => directory::give_to(&source.path, group, policy.as_deref() == Some("OnRootMismatch")),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
+    fn claim_alone(&self, claim: String, pod: &str) -> Result<(), String> {
+        let mut exclusive = self.exclusive.lock();
+        let holder = exclusive.entry(claim).or_insert_with(|| pod.to_owned());
+        if holder == pod {
+            return Ok(());
+        }
+        Err("volume uses the ReadWriteOncePod access mode and is already in use by another pod".to_owned())
     }
 
     /// Calls back when an object changes that the pod's volumes are made of; as long as `kept` is kept.
     pub(crate) fn watch(&self, pod: &Pod, kept: &Kept, changed: &Arc<dyn Fn() + Send + Sync>) {
         let (mut config_maps, mut secrets) = (HashSet::new(), HashSet::new());
         for volume in spec::pod_spec(pod).volumes.iter().flatten() {
-            if let Ok(Kind::Payload(sources, _)) = plugin::kind(volume) {
+            if let Ok(Kind::Payload(sources, _)) = plugin::kind(spec::name(pod), volume) {
                 for source in sources {
                     config_maps.extend(source.config_map.map(|source| source.name));
                     secrets.extend(source.secret.map(|source| source.name));
@@ -154,7 +180,9 @@ impl Volumes {
         let cleaned = path.clone();
         let done = tokio::task::spawn_blocking(move || remove(&cleaned)).await;
         let done = done.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        done.map_err(|source| VolumeError::CleanUp { path, source })
+        done.map_err(|source| VolumeError::CleanUp { path, source })?;
+        self.exclusive.lock().retain(|_, pod| pod != uid);
+        Ok(())
     }
 }
 

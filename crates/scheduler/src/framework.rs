@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::plugins;
+use crate::plugins::volume_binding::VolumePlan;
 use crate::pod::PodInfo;
 use crate::snapshot::{NodeInfo, Snapshot};
 
@@ -35,14 +36,28 @@ pub(crate) struct Cycle<'a> {
     pub(crate) pod: &'a PodInfo,
     pub(crate) spread: plugins::pod_topology_spread::State<'a>,
     pub(crate) affinity: plugins::inter_pod_affinity::State,
+    pub(crate) volumes: plugins::volume_binding::State<'a>,
+    pub(crate) restrictions: plugins::volume_restrictions::State,
 }
 
 impl<'a> Cycle<'a> {
-    pub(crate) fn new(pod: &'a PodInfo, snapshot: &'a Snapshot) -> Self {
-        let spread = plugins::pod_topology_spread::State::new(pod, snapshot);
-        let affinity = plugins::inter_pod_affinity::State::new(pod, snapshot);
-        Self { pod, spread, affinity }
+    /// Or why the pod can be on no node at all.
+    pub(crate) fn new(pod: &'a PodInfo, snapshot: &'a Snapshot) -> Result<Self, String> {
+        Ok(Self {
+            pod,
+            volumes: plugins::volume_binding::State::new(pod, snapshot)?,
+            restrictions: plugins::volume_restrictions::State::new(pod, snapshot),
+            spread: plugins::pod_topology_spread::State::new(pod, snapshot),
+            affinity: plugins::inter_pod_affinity::State::new(pod, snapshot),
+        })
     }
+}
+
+/// Where a pod goes, and what is to be written before.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Placement {
+    pub(crate) node: String,
+    pub(crate) volumes: VolumePlan,
 }
 
 /// Says whether a pod can be on a node.
@@ -71,6 +86,8 @@ pub(crate) fn scale(scores: &mut [i64], reverse: bool) {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Diagnosis {
     pub(crate) rejections: BTreeMap<String, Rejection>,
+    /// Why no node has to be looked at.
+    pub(crate) nowhere: Option<String>,
     /// What preemption had to say.
     pub(crate) preemption: String,
 }
@@ -81,8 +98,12 @@ impl Diagnosis {
         if self.rejections.is_empty() {
             return "no nodes available to schedule pods".into();
         }
+        let nodes = self.rejections.len();
         let reasons = self.rejections.values().flat_map(|rejection| rejection.reasons.iter().cloned());
-        let text = counted(self.rejections.len(), reasons);
+        let text = match &self.nowhere {
+            Some(why) => format!("0/{nodes} nodes are available: {why}."),
+            None => counted(nodes, reasons),
+        };
         if self.preemption.is_empty() { text } else { format!("{text} preemption: {}", self.preemption) }
     }
 }
@@ -102,9 +123,17 @@ pub(crate) fn fits(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Rejection> 
 }
 
 /// The best node for a pod; `tie` breaks ties, so that equals take turns.
-pub(crate) fn schedule(pod: &PodInfo, snapshot: &Snapshot, tie: u64) -> Result<String, Diagnosis> {
-    let cycle = Cycle::new(pod, snapshot);
+pub(crate) fn schedule(pod: &PodInfo, snapshot: &Snapshot, tie: u64) -> Result<Placement, Diagnosis> {
     let mut diagnosis = Diagnosis::default();
+    let cycle = match Cycle::new(pod, snapshot) {
+        Ok(cycle) => cycle,
+        Err(why) => {
+            let rejected = snapshot.nodes().map(|node| (node.name.clone(), Rejection::unresolvable(&*why)));
+            diagnosis.rejections = rejected.collect();
+            diagnosis.nowhere = Some(why);
+            return Err(diagnosis);
+        }
+    };
     let mut feasible = Vec::new();
     for node in snapshot.nodes() {
         match fits(&cycle, node) {
@@ -113,10 +142,11 @@ pub(crate) fn schedule(pod: &PodInfo, snapshot: &Snapshot, tie: u64) -> Result<S
         }
     }
     let nominated = pod.wishes.as_ref().and_then(|wishes| wishes.nominated_node.as_deref());
-    if let Some(node) = feasible.iter().find(|node| Some(node.name.as_str()) == nominated) {
-        return Ok(node.name.clone());
-    }
-    best(&cycle, &feasible, tie).map(|node| node.name.clone()).ok_or(diagnosis)
+    let nominated = feasible.iter().find(|node| Some(node.name.as_str()) == nominated).copied();
+    let Some(node) = nominated.or_else(|| best(&cycle, &feasible, tie)) else { return Err(diagnosis) };
+    // It has passed the filter: there is a plan.
+    let volumes = cycle.volumes.plan(node).unwrap_or_default();
+    Ok(Placement { node: node.name.clone(), volumes })
 }
 
 fn best<'a>(cycle: &Cycle<'_>, feasible: &[&'a NodeInfo], tie: u64) -> Option<&'a NodeInfo> {

@@ -11,5 +11,7 @@ mod resources;
 mod run;
 mod snapshot;
 mod state;
+mod volume_writes;
+mod volumes;
 
 pub use run::{Config, Scheduler};

@@ -10,12 +10,16 @@ mod node_ports;
 mod node_resources_balanced_allocation;
 mod node_resources_fit;
 mod node_unschedulable;
+mod node_volume_limits;
 pub(crate) mod pod_topology_spread;
 pub(crate) mod priority_sort;
 pub(crate) mod scheduling_gates;
 pub(crate) mod taint_toleration;
 #[cfg(test)]
 mod tests;
+pub(crate) mod volume_binding;
+pub(crate) mod volume_restrictions;
+mod volume_zone;
 
 pub(crate) use node_affinity::matches as node_affinity_matches;
 
@@ -29,6 +33,10 @@ pub(crate) const FILTERS: &[&dyn Filter] = &[
     &node_affinity::NodeAffinity,
     &node_ports::NodePorts,
     &node_resources_fit::NodeResourcesFit,
+    &volume_restrictions::VolumeRestrictions,
+    &node_volume_limits::NodeVolumeLimits,
+    &volume_binding::VolumeBinding,
+    &volume_zone::VolumeZone,
     &pod_topology_spread::PodTopologySpread,
     &inter_pod_affinity::InterPodAffinity,
 ];

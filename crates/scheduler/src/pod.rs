@@ -32,8 +32,17 @@ pub(crate) struct PodInfo {
     /// The uid of its controller.
     pub(crate) owner: Option<String>,
     pub(crate) anti_affinity: Vec<PodTerm>,
+    pub(crate) claims: Vec<ClaimUse>,
     /// Only of pods that are still to be placed.
     pub(crate) wishes: Option<Box<Wishes>>,
+}
+
+/// A claim in the pod's namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClaimUse {
+    pub(crate) name: String,
+    /// Made for this pod alone.
+    pub(crate) own: bool,
 }
 
 /// Namespace and name, empty by default.
@@ -92,6 +101,7 @@ pub(crate) struct SpreadConstraint {
 
 impl PodInfo {
     pub(crate) fn of(pod: Pod) -> Self {
+        let claims = client::volumes::claims_of(&pod).into_iter().map(|(name, own)| ClaimUse { name, own }).collect();
         let meta = pod.metadata;
         let spec = pod.spec.unwrap_or_default();
         let status = pod.status.unwrap_or_default();
@@ -123,6 +133,7 @@ impl PodInfo {
             node_name: spec.node_name.filter(|name| !name.is_empty()),
             requests,
             counted,
+            claims,
             wishes,
         }
     }

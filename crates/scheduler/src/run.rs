@@ -5,26 +5,31 @@ use std::time::Duration;
 
 use client::{Change, EventRecorder, Informers};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
 use parking_lot::Mutex;
 use serde_json::json;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::framework::Diagnosis;
+use crate::framework::{Diagnosis, Placement};
 use crate::plugins::default_binder;
 use crate::plugins::default_preemption::Candidate;
-use crate::pod::PodInfo;
+use crate::pod::{ObjectName, PodInfo};
 use crate::state::{Decision, State};
+use crate::volume_writes;
+use crate::volumes::{Progress, Volumes};
 
 /// Writes under way at once.
 const WRITES: usize = 128;
 /// One write takes at most this long.
 const WRITE: Duration = Duration::from_secs(30);
+/// Claims are bound within this time, or the pod is placed anew.
+const BIND: Duration = Duration::from_secs(600);
 
 /// What a scheduler has to know.
 #[derive(Debug, Clone)]
@@ -52,6 +57,9 @@ struct Shared {
     changed: Notify,
     writes: Arc<Semaphore>,
     tasks: TaskTracker,
+    /// Counts changes of storage.
+    storage: watch::Sender<u64>,
+    stop: CancellationToken,
 }
 
 impl Scheduler {
@@ -70,6 +78,8 @@ impl Scheduler {
             changed: Notify::new(),
             writes: Arc::new(Semaphore::new(WRITES)),
             tasks: TaskTracker::new(),
+            storage: watch::Sender::new(0),
+            stop: shutdown.clone(),
         });
         let informers = Informers::new(self.client);
         let sink_stop = CancellationToken::new();
@@ -94,6 +104,7 @@ impl Shared {
         let pods = informers.project::<Pod, PodInfo>(client::Selection::default(), PodInfo::of);
         let shared = Arc::clone(self);
         let _nodes = nodes.on_change(move |change| shared.node_changed(change));
+        let _storage = self.follow_storage(informers).await;
         let shared = Arc::clone(self);
         let _pods = pods.on_change(move |change| shared.pod_changed(change));
         // Deciding before all pods are known would fill nodes that are full.
@@ -111,9 +122,8 @@ impl Shared {
                     () = self.changed.notified() => {}
                     () = tokio::time::sleep_until(at) => {}
                 },
-                Decision::Bind(pod, node) => drop(self.tasks.spawn(async move {
-                    shared.bind(&pod, &node).await;
-                    drop(permit);
+                Decision::Bind(pod, placement) => drop(self.tasks.spawn(async move {
+                    shared.bind(&pod, &placement, permit).await;
                 })),
                 Decision::Fail(pod, diagnosis, candidate) => drop(self.tasks.spawn(async move {
                     shared.fail(&pod, &diagnosis, candidate).await;
@@ -122,6 +132,45 @@ impl Shared {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Follows claims, volumes, classes and CSI nodes for as long as the answer is held.
+    async fn follow_storage(self: &Arc<Self>, informers: &Informers) -> impl Sized + use<> {
+        let claims = informers.get::<PersistentVolumeClaim>();
+        let volumes = informers.get::<PersistentVolume>();
+        let classes = informers.get::<StorageClass>();
+        let csi_nodes = informers.get::<CSINode>();
+        let guards = (
+            self.follow(&claims, |all, claim| all.set_claim(claim), |all, claim| all.remove_claim(claim)),
+            self.follow(&volumes, |all, volume| all.set_volume(volume), |all, volume| all.remove_volume(volume)),
+            self.follow(&classes, |all, class| all.set_class(class), |all, class| all.remove_class(class)),
+            self.follow(&csi_nodes, |all, node| all.set_csi_node(&node), |all, node| all.remove_csi_node(node)),
+        );
+        classes.synced().await;
+        volumes.synced().await;
+        claims.synced().await;
+        csi_nodes.synced().await;
+        (guards, claims, volumes, classes, csi_nodes)
+    }
+
+    fn follow<K: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        informer: &client::Informer<K>,
+        set: fn(&mut Volumes, Arc<K>),
+        remove: fn(&mut Volumes, &K),
+    ) -> client::HandlerGuard<K> {
+        let shared = Arc::clone(self);
+        informer.on_change(move |change| {
+            let now = Instant::now();
+            let apply = |all: &mut Volumes| match change {
+                Change::Applied { new, .. } => set(all, Arc::clone(new)),
+                Change::Deleted { old, .. } => remove(all, old),
+                Change::Resync => {}
+            };
+            shared.state.lock().storage_changed(apply, now);
+            shared.storage.send_modify(|count| *count = count.wrapping_add(1));
+            shared.changed.notify_one();
+        })
     }
 
     fn node_changed(&self, change: &Change<Node>) {
@@ -151,19 +200,61 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    async fn bind(&self, pod: &PodInfo, node: &str) {
-        let bound = tokio::time::timeout(WRITE, default_binder::bind(&self.client, pod, node)).await;
-        let error = match bound {
-            Ok(Ok(())) => {
-                let message = format!("Successfully assigned {} to {node}", pod.object_key());
-                return self.events.normal(&pod.reference(), "Scheduled", message);
+    async fn bind(&self, pod: &PodInfo, placement: &Placement, permit: OwnedSemaphorePermit) {
+        let node = placement.node.as_str();
+        let error = match self.pre_bind(placement, permit).await {
+            Ok(_permit) => match tokio::time::timeout(WRITE, default_binder::bind(&self.client, pod, node)).await {
+                Ok(Ok(())) => {
+                    let message = format!("Successfully assigned {} to {node}", pod.object_key());
+                    return self.events.normal(&pod.reference(), "Scheduled", message);
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the binding was not answered in time".to_owned(),
+            },
+            Err(error) => {
+                let message = format!("running PreBind plugin \"VolumeBinding\": binding volumes: {error}");
+                self.events.warning(&pod.reference(), "FailedScheduling", message.clone());
+                message
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the binding was not answered in time".to_owned(),
         };
         tracing::warn!(pod = %pod.object_key(), node, error, "pod was not bound");
-        self.state.lock().bind_failed(pod, Instant::now());
+        self.state.lock().bind_failed(pod, &placement.volumes, Instant::now());
         self.changed.notify_one();
+    }
+
+    /// Gives volumes to the pod's claims, and waits until all are bound; without a permit, which is for writes.
+    async fn pre_bind(
+        &self,
+        placement: &Placement,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<OwnedSemaphorePermit, String> {
+        let (plan, node) = (&placement.volumes, placement.node.as_str());
+        if plan.is_empty() {
+            return Ok(permit);
+        }
+        let mut changes = self.storage.subscribe();
+        let written = tokio::time::timeout(WRITE, volume_writes::carry_out(&self.client, plan, node)).await;
+        written.map_err(|_| "not answered in time".to_owned())?.map_err(|error| error.to_string())?;
+        drop(permit);
+        let claims = plan.claims();
+        tokio::select! {
+            bound = tokio::time::timeout(BIND, self.bound(&claims, node, &mut changes)) => {
+                bound.unwrap_or_else(|_| Err("context deadline exceeded".to_owned()))?;
+            }
+            () = self.stop.cancelled() => return Err("the scheduler ends".to_owned()),
+        }
+        Arc::clone(&self.writes).acquire_owned().await.map_err(|error| error.to_string())
+    }
+
+    async fn bound(&self, claims: &[ObjectName], node: &str, changes: &mut watch::Receiver<u64>) -> Result<(), String> {
+        loop {
+            let progress = self.state.lock().progress(claims, node);
+            match progress {
+                Progress::Bound => return Ok(()),
+                Progress::Failed(why) => return Err(why),
+                Progress::Waiting => changes.changed().await.map_err(|error| error.to_string())?,
+            }
+        }
     }
 
     async fn fail(&self, pod: &PodInfo, diagnosis: &Diagnosis, candidate: Option<Candidate>) {

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Taint};
 
 use crate::pod::{HostPort, PodInfo};
 use crate::resources::Resources;
+use crate::volumes::Volumes;
 
 /// One node and the sums over its pods.
 #[derive(Debug, Clone, Default)]
@@ -98,6 +99,7 @@ pub(crate) struct Snapshot {
     places: HashMap<String, String>,
     /// Pods with required anti-affinity, by uid, with their node.
     repelling: HashMap<String, (Arc<PodInfo>, String)>,
+    pub(crate) volumes: Volumes,
 }
 
 impl Snapshot {

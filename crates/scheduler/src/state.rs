@@ -8,11 +8,13 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Node;
 use tokio::time::Instant;
 
-use crate::framework::{Diagnosis, schedule};
+use crate::framework::{Diagnosis, Placement, schedule};
 use crate::plugins::default_preemption::{Candidate, preempt};
-use crate::pod::PodInfo;
+use crate::plugins::volume_binding::VolumePlan;
+use crate::pod::{ObjectName, PodInfo};
 use crate::queue::{Next, Queue};
 use crate::snapshot::Snapshot;
+use crate::volumes::{Progress, Volumes};
 
 pub(crate) struct State {
     scheduler_name: String,
@@ -24,7 +26,7 @@ pub(crate) struct State {
 /// What is to be done for a pod.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    Bind(Arc<PodInfo>, String),
+    Bind(Arc<PodInfo>, Placement),
     Fail(Arc<PodInfo>, Diagnosis, Option<Candidate>),
     WaitUntil(Instant),
     Wait,
@@ -82,6 +84,17 @@ impl State {
         self.queue.wake(now, |_| true);
     }
 
+    /// Something about storage changed: pods with claims may fit now.
+    pub(crate) fn storage_changed(&mut self, change: impl FnOnce(&mut Volumes), now: Instant) {
+        change(&mut self.snapshot.volumes);
+        self.queue.wake(now, |pod| !pod.claims.is_empty());
+    }
+
+    /// How far the claims of a pod are that is to be bound.
+    pub(crate) fn progress(&self, claims: &[ObjectName], node: &str) -> Progress {
+        self.snapshot.volumes.progress(claims, node)
+    }
+
     /// Decides about the next pod. One that is to be bound counts as placed from now on.
     pub(crate) fn decide(&mut self, now: Instant) -> Decision {
         let pod = match self.queue.next(now) {
@@ -91,9 +104,10 @@ impl State {
         };
         self.decisions += 1;
         match schedule(&pod, &self.snapshot, self.decisions) {
-            Ok(node) => {
-                self.snapshot.place(Arc::clone(&pod), &node);
-                Decision::Bind(pod, node)
+            Ok(placement) => {
+                self.snapshot.place(Arc::clone(&pod), &placement.node);
+                self.snapshot.volumes.take(placement.volumes.volumes());
+                Decision::Bind(pod, placement)
             }
             Err(mut diagnosis) => {
                 let candidate = preempt(&pod, &self.snapshot, &diagnosis);
@@ -110,7 +124,8 @@ impl State {
     }
 
     /// The apiserver refused the binding: the pod is not there, and is tried again.
-    pub(crate) fn bind_failed(&mut self, pod: &PodInfo, now: Instant) {
+    pub(crate) fn bind_failed(&mut self, pod: &PodInfo, volumes: &VolumePlan, now: Instant) {
+        self.snapshot.volumes.give_back(volumes.volumes());
         if self.queue.get(&pod.uid).is_some() {
             self.snapshot.remove_pod(&pod.uid);
             self.queue.failed(&pod.uid, true, now);

@@ -38,7 +38,8 @@ pub(crate) async fn allowed(server: &Arc<Server>, node: &str, r: &ResourceReques
         ("", "pods", "eviction") => r.verb == "create",
         ("", "services", "") => reads,
         ("", "events", "") | ("events.k8s.io", "events", "") => matches!(r.verb, "create" | "update" | "patch"),
-        ("", "persistentvolumes", "") => reads,
+        // Besides reading: a node says that the data of one of its own volumes is gone.
+        ("", "persistentvolumes", "") => reads || (r.verb == "patch" && holds(server, node, &r.name).await),
         ("storage.k8s.io", "csidrivers" | "volumeattachments" | "storageclasses", "") => reads,
         ("storage.k8s.io", "csinodes", "") => r.name == node || r.verb == "create",
         ("coordination.k8s.io", "leases", "") => {
@@ -52,6 +53,37 @@ pub(crate) async fn allowed(server: &Arc<Server>, node: &str, r: &ResourceReques
         ("resource.k8s.io", "resourceslices" | "resourceclaims" | "deviceclasses", "") => reads,
         _ => false,
     }
+}
+
+/// The label of volumes that are folders of a node.
+const LOCAL_NODE: &str = "local-path.oxikube.io/node";
+/// What holds such a volume until its node has removed the folder.
+const LOCAL_FINALIZER: &str = "oxikube.io/local-path";
+
+/// Whether the volume is a folder of this node.
+async fn holds(server: &Arc<Server>, node: &str, name: &str) -> bool {
+    let Ok(volumes) = server.own("", "persistentvolumes", "") else { return false };
+    let Ok(volume) = volumes.current(name).await.and_then(|object| object.tree()) else { return false };
+    local_node(&volume) == Some(node)
+}
+
+fn local_node(volume: &Value) -> Option<&str> {
+    api::meta::of(volume)?.get("labels")?.get(LOCAL_NODE)?.as_str()
+}
+
+/// Whether all that changes is that the node lets go of a volume that is being deleted.
+fn lets_go(new: &Value, old: &Value) -> bool {
+    let rest = |volume: &Value| {
+        let mut rest = volume.clone();
+        let metadata = api::meta::of_mut(&mut rest);
+        metadata.remove("managedFields");
+        metadata.remove("resourceVersion");
+        let finalizers = metadata.remove("finalizers").and_then(|list| list.as_array().cloned()).unwrap_or_default();
+        (rest, finalizers)
+    };
+    let ((new, kept), (old, mut had)) = (rest(new), rest(old));
+    had.retain(|finalizer| finalizer != LOCAL_FINALIZER);
+    api::meta::is_deleting(&old) && new == old && kept == had
 }
 
 /// Whether a pod bound to the node refers to this object.
@@ -151,10 +183,36 @@ pub(crate) fn restrict(
                 Err(kind.forbidden(name, &why))
             }
         }
+        ("persistentvolumes", _) if !new.zip(old).is_some_and(|(new, old)| lets_go(new, old)) => {
+            let why = format!("node \"{node}\" may only say that the data of a deleted volume is gone");
+            Err(kind.forbidden(name, &why))
+        }
         ("pods", _) if object.is_some_and(|p| api::meta::at(p, "/spec/nodeName") != node) => {
             let why = format!("node \"{node}\" can only update pods bound to itself");
             Err(kind.forbidden(name, &why))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_node_only_lets_go_of_deleted_volumes() {
+        let volume = |finalizers: Value, path: &str, deleted: bool| {
+            let at = deleted.then_some("2026-01-01T00:00:00Z");
+            json!({"metadata": {"name": "v", "finalizers": finalizers, "deletionTimestamp": at,
+                "labels": {LOCAL_NODE: "n"}}, "spec": {"local": {"path": path}}})
+        };
+        let old = volume(json!(["a", LOCAL_FINALIZER]), "/d", true);
+        assert_eq!(local_node(&old), Some("n"));
+        assert!(lets_go(&volume(json!(["a"]), "/d", true), &old));
+        assert!(!lets_go(&volume(json!([]), "/d", true), &old), "not the finalizer of somebody else");
+        assert!(!lets_go(&volume(json!(["a"]), "/e", true), &old));
+        let kept = volume(json!(["a", LOCAL_FINALIZER]), "/d", false);
+        assert!(!lets_go(&volume(json!(["a"]), "/d", false), &kept));
     }
 }

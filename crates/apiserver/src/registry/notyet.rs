@@ -24,11 +24,11 @@ pub(crate) fn warning(resource: &Resource) -> Option<&'static str> {
         ("policy", "poddisruptionbudgets") => {
             "disruption budgets are not computed yet: this object is stored and nothing more"
         }
-        ("", "persistentvolumes" | "persistentvolumeclaims") => {
-            "volumes are not bound or provisioned yet: this object is stored and nothing more"
-        }
         ("certificates.k8s.io", _) => "nothing signs certificates yet: this object is stored and nothing more",
         ("resource.k8s.io", _) => "devices are not allocated yet: this object is stored and nothing more",
+        ("storage.k8s.io", "csidrivers" | "volumeattachments") => {
+            "CSI drivers are not called yet: this object is stored and nothing more"
+        }
         _ => return None,
     })
 }

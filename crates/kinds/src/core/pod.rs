@@ -1,12 +1,12 @@
 //! Pods: defaults and what a creator may not say. The defaults of the spec serve pod templates, too.
 
 mod containers;
-mod scheduling;
+pub(crate) mod scheduling;
 mod security;
 pub(crate) mod spec;
 pub(crate) mod template;
 pub(crate) mod update;
-mod volumes;
+pub(crate) mod volumes;
 
 use serde_json::{Map, Value, json};
 

@@ -1,6 +1,6 @@
 //! Folders of volumes.
 
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::EmptyDirVolumeSource;
@@ -68,5 +68,56 @@ pub(super) fn host_path(path: &Path, check: &str) -> Result<(), String> {
         ("CharDevice", _) => wrong("a character device"),
         ("BlockDevice", _) => wrong("a block device"),
         (other, _) => Err(format!("hostPath type {other:?} is not known")),
+    }
+}
+
+/// The folder of a volume that is kept on this node. Whatever user the pod runs as may write to it.
+pub(super) fn local_path(path: &Path) -> Result<(), String> {
+    if path.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(path).map_err(text)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).map_err(text)
+}
+
+/// Files of a volume belong to the pod's group, which may read and write them; new ones do so by themselves.
+pub(super) fn give_to(path: &Path, group: u32, only_if_root_differs: bool) -> Result<(), String> {
+    let meta = std::fs::symlink_metadata(path).map_err(text)?;
+    if only_if_root_differs && meta.gid() == group && meta.mode() & 0o2770 == 0o2770 {
+        return Ok(());
+    }
+    if meta.is_dir() {
+        // Its content first: the root says whether all of it is done.
+        for entry in std::fs::read_dir(path).map_err(text)? {
+            give_to(&entry.map_err(text)?.path(), group, false)?;
+        }
+    }
+    std::os::unix::fs::lchown(path, None, Some(group)).map_err(text)?;
+    if meta.is_symlink() {
+        return Ok(());
+    }
+    let more = if meta.is_dir() { 0o2770 } else { 0o660 };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(meta.mode() & 0o7777 | more)).map_err(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_gets_all_files_and_those_to_come() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, file) = (root.path().join("d"), root.path().join("d/f"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(&file, "x").unwrap();
+        std::os::unix::fs::symlink("/nowhere", folder.join("link")).unwrap();
+        // The group that it has already: others can be given only by root.
+        let group = std::fs::metadata(&file).unwrap().gid();
+        give_to(root.path(), group, false).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!((mode(&folder) & 0o2770, mode(&file) & 0o660), (0o2770, 0o660));
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        give_to(root.path(), group, true).unwrap();
+        assert_eq!(mode(&file), 0o600, "the root says that it is done");
     }
 }

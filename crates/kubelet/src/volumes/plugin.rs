@@ -11,8 +11,8 @@ pub(super) enum Kind {
     EmptyDir,
     /// Path, and what has to be there.
     HostPath(PathBuf, Option<String>),
-    /// Name of a claim.
-    Claim(String),
+    /// Name of a claim, and whether it is the pod's own.
+    Claim(String, bool),
     /// Mounted by the engine.
     Image,
     /// Files, and whether they are to be kept in memory.
@@ -43,16 +43,16 @@ pub(super) fn folder(volume: &Volume) -> &'static str {
     }
 }
 
-pub(super) fn kind(volume: &Volume) -> Result<Kind, String> {
+pub(super) fn kind(pod: &str, volume: &Volume) -> Result<Kind, String> {
+    if let Some((claim, own)) = client::volumes::claim_of(pod, volume) {
+        return Ok(Kind::Claim(claim, own));
+    }
     let volume = volume.clone();
     if volume.empty_dir.is_some() {
         return Ok(Kind::EmptyDir);
     }
     if let Some(source) = volume.host_path {
         return Ok(Kind::HostPath(PathBuf::from(source.path), source.type_));
-    }
-    if let Some(source) = volume.persistent_volume_claim {
-        return Ok(Kind::Claim(source.claim_name));
     }
     if volume.image.is_some() {
         return Ok(Kind::Image);

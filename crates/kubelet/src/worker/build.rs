@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cri::v1::{
     ContainerConfig, ContainerMetadata, Image, ImageSpec, KeyValue, LinuxContainerConfig, Mount, MountPropagation,
 };
-use k8s_openapi::api::core::v1::{Pod, VolumeMount};
+use k8s_openapi::api::core::v1::{Pod, Volume, VolumeMount};
 
 use super::start::Start;
 use crate::config::Config;
@@ -107,6 +107,10 @@ fn bind(container_path: &str, host_path: &Path) -> Mount {
     }
 }
 
+fn claimed_read_only(volume: &Volume) -> bool {
+    volume.persistent_volume_claim.as_ref().is_some_and(|claim| claim.read_only == Some(true))
+}
+
 async fn volume(
     start: &Start,
     entry: &Entry<'_>,
@@ -142,7 +146,7 @@ async fn volume(
         _ => MountPropagation::PropagationPrivate,
     };
     Ok(Mount {
-        readonly: mount.read_only == Some(true) || image.is_some(),
+        readonly: mount.read_only == Some(true) || image.is_some() || of_pod.is_some_and(claimed_read_only),
         propagation: propagation as i32,
         image,
         ..bind(&container_path, &host)

@@ -66,6 +66,7 @@ impl Node {
         super::config::kubelet_certificate(pki, name, address)?;
         let mut config = kubelet::Config::new(name, instance.path("kubelet"));
         config.pod_logs_dir = instance.path("logs/pods");
+        config.local_path_dir = Some(instance.path("local-path"));
         config.node_ips = vec![address];
         config.address = SocketAddr::from(([0, 0, 0, 0], args.kubelet_port));
         config.cluster_dns = vec![args.cluster_dns];

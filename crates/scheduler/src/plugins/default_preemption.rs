@@ -22,9 +22,9 @@ pub(crate) fn preempt(pod: &PodInfo, snapshot: &Snapshot, diagnosis: &Diagnosis)
     if waits_for_victims(pod, snapshot) {
         return Err("not eligible due to terminating pod on the nominated node.".into());
     }
-    let cycle = Cycle::new(pod, snapshot);
     let resolvable = |node: &&NodeInfo| diagnosis.rejections.get(&node.name).is_some_and(|r| r.resolvable);
-    let candidates = snapshot.nodes().filter(resolvable).filter_map(|node| candidate(&cycle, node));
+    let cycle = Cycle::new(pod, snapshot).ok();
+    let candidates = snapshot.nodes().filter(resolvable).filter_map(|node| candidate(cycle.as_ref()?, node));
     candidates.min_by_key(cost).ok_or_else(|| {
         let reasons = diagnosis.rejections.values().map(|rejection| match rejection.resolvable {
             true => "No preemption victims found for incoming pod".to_owned(),

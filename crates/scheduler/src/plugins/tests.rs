@@ -41,7 +41,7 @@ fn place(snapshot: &mut Snapshot, pod: PodInfo, node: &str) {
 
 fn verdict(snapshot: &Snapshot, pod: &PodInfo) -> String {
     match schedule(pod, snapshot, 0) {
-        Ok(node) => node,
+        Ok(placement) => placement.node,
         Err(diagnosis) => diagnosis.message(),
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Decision, State};
+use crate::plugins::volume_binding::VolumePlan;
 use crate::pod::PodInfo;
 
 fn pod(name: &str, cpu: &str, spec: Value) -> Arc<PodInfo> {
@@ -32,7 +33,7 @@ fn state(now: Instant) -> State {
 
 fn text(decision: Decision) -> String {
     match decision {
-        Decision::Bind(pod, node) => format!("{} to {node}", pod.key.name),
+        Decision::Bind(pod, placement) => format!("{} to {}", pod.key.name, placement.node),
         Decision::Fail(pod, diagnosis, None) => format!("{}: {}", pod.key.name, diagnosis.message()),
         Decision::Fail(pod, _, Some(candidate)) => format!("{} preempts {}", pod.key.name, candidate.victims.len()),
         Decision::WaitUntil(_) => "later".into(),
@@ -61,7 +62,7 @@ fn a_refused_binding_gives_the_room_back_and_is_tried_again() {
     assert_eq!(text(state.decide(now)), "a to n");
     state.pod_applied(Some(&first), &first, now);
     assert_eq!(text(state.decide(now)), "wait", "seen unbound while its binding is under way");
-    state.bind_failed(&first, now);
+    state.bind_failed(&first, &VolumePlan::default(), now);
     assert_eq!(text(state.decide(now)), "later");
     assert_eq!(text(state.decide(now + Duration::from_secs(1))), "a to n");
 }

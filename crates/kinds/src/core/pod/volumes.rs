@@ -7,6 +7,7 @@ use api::names;
 
 use super::containers::{env, mounts};
 use crate::check::{self, At, Errors};
+use crate::core::storage::claim_spec;
 
 const HOST_PATH_TYPES: &[&str] =
     &["BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
@@ -41,7 +42,8 @@ fn source(volume: &At<'_>, errors: &mut Errors) {
     }
 }
 
-fn one_source(kind: &str, at: &At<'_>, errors: &mut Errors) {
+/// A source of one kind, of a pod's volume or of a PersistentVolume.
+pub(crate) fn one_source(kind: &str, at: &At<'_>, errors: &mut Errors) {
     let mut need = |fields: &[&str]| {
         for field in fields {
             check::required(&at.get(field), errors);
@@ -74,6 +76,7 @@ fn one_source(kind: &str, at: &At<'_>, errors: &mut Errors) {
         }
         "projected" => projected(at, errors),
         "persistentVolumeClaim" => need(&["claimName"]),
+        "ephemeral" => ephemeral(&at.get("volumeClaimTemplate"), errors),
         "nfs" => {
             need(&["server", "path"]);
             if !at.get("path").is_empty() && !at.get("path").str().starts_with('/') {
@@ -84,6 +87,21 @@ fn one_source(kind: &str, at: &At<'_>, errors: &mut Errors) {
         "iscsi" => need(&["targetPortal", "iqn"]),
         _ => {}
     }
+}
+
+fn ephemeral(template: &At<'_>, errors: &mut Errors) {
+    if !template.is_set() {
+        errors.push(template.required(""));
+        return;
+    }
+    let metadata = template.get("metadata");
+    check::labels(&metadata.get("labels"), errors);
+    for (key, _) in
+        metadata.entries().filter(|(key, value)| !matches!(*key, "labels" | "annotations") && value.is_set())
+    {
+        errors.push(metadata.get(key).forbidden("cannot be set"));
+    }
+    claim_spec(&template.get("spec"), errors);
 }
 
 fn mode(at: &At<'_>, errors: &mut Errors) {

@@ -77,6 +77,7 @@ pub(crate) async fn run(args: KubeletArgs, shutdown: CancellationToken) -> Resul
     node.prepare().await?;
     let mut config = kubelet::Config::new(name, instance.path("kubelet"));
     config.pod_logs_dir = instance.path("logs/pods");
+    config.local_path_dir = Some(instance.path("local-path"));
     config.node_ips = vec![address];
     config.address = SocketAddr::from(([0, 0, 0, 0], args.port));
     config.cluster_dns = args.cluster_dns;
