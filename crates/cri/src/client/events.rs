@@ -12,9 +12,12 @@ use crate::{CriError, EventStream, RuntimeService};
 const SETTLED: Duration = Duration::from_secs(5);
 
 pub(super) async fn subscribe(remote: &Remote) -> Result<EventStream, CriError> {
-    // The stream is what is long, not its beginning.
-    let begun = tokio::time::timeout(super::USUAL, remote.runtime().get_container_events(GetEventsRequest {})).await;
-    let begun = begun.map_err(|_| CriError::DeadlineExceeded("the engine gives no events in time".to_owned()))?;
+    // Go's servers answer with the first event, however long that takes: what is not served is refused at once.
+    let mut runtime = remote.runtime();
+    let begun = tokio::select! {
+        begun = runtime.get_container_events(GetEventsRequest {}) => begun,
+        () = remote.closed.cancelled() => return Err(CriError::Unavailable("the engine was let go".to_owned())),
+    };
     let stream = match begun.map_err(CriError::from) {
         Ok(stream) => stream.into_inner().map(|event| event.map_err(CriError::from)).boxed(),
         Err(CriError::Unimplemented(_)) => of_containerd(remote).await?,
