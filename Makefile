@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 KUBECTL := .cache/kubectl/bin/kubectl
 IMAGE := target/nginx.tar
-PACKAGES := build-essential protobuf-compiler libseccomp-dev pkg-config nftables iproute2 util-linux curl ca-certificates python3-venv docker-registry busybox-static containerd docker.io
+PACKAGES := build-essential protobuf-compiler libprotobuf-dev etcd-server libseccomp-dev pkg-config nftables iproute2 util-linux curl ca-certificates python3-venv docker-registry busybox-static containerd docker.io
 
 .PHONY: help deps build run test lint bench fuzz down
 
@@ -13,7 +13,7 @@ help: ## Show this
 deps: ## Install the Debian packages that are missing
 	@missing=""; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
-	  echo "installing Debian packages:$$missing (compilers, protoc for CRI, libseccomp for containers, nft and ip for the network)"; \
+	  echo "installing Debian packages:$$missing (compilers, protoc for CRI and etcd, etcd for its tests, libseccomp for containers, nft and ip for the network)"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 

@@ -7,6 +7,7 @@ mod bad_input;
 mod crash;
 mod engines;
 mod kinds;
+mod masters;
 mod names;
 mod nginx_story;
 mod refusals;

@@ -133,6 +133,12 @@ impl Cluster {
         command
     }
 
+    /// Starts programs in the cluster's network.
+    pub(crate) fn launcher(&self) -> Box<dyn Fn(&str) -> Command + Send + Sync> {
+        let network = self.network.handle();
+        Box::new(move |program| network.command(program))
+    }
+
     /// An object as JSON.
     ///
     /// # Errors

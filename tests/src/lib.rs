@@ -5,9 +5,11 @@
 
 mod cluster;
 mod engine;
+mod etcd;
 mod network;
 mod wait;
 
 pub use cluster::{Cluster, Output};
 pub use engine::{Daemon, Engine};
+pub use etcd::Etcd;
 pub use wait::eventually;

@@ -28,6 +28,23 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// What is needed to run something inside.
+    pub(crate) fn handle(&self) -> Handle {
+        Handle { name: self.name.clone() }
+    }
+
+    /// A command that runs inside.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        self.handle().command(program)
+    }
+}
+
+/// The way into a namespace; does not keep it.
+pub(crate) struct Handle {
+    name: String,
+}
+
+impl Handle {
     /// A command that runs inside. Unlike `ip netns exec` this leaves /sys, and the cgroups below it, alone.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");

@@ -3,7 +3,9 @@
 mod flow;
 mod rbac;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::ApiError;
 use futures::{StreamExt, TryStreamExt};
@@ -46,6 +48,7 @@ pub(crate) async fn run(server: &Arc<Server>) -> Result<(), ApiError> {
     ensure_all(server, "apiregistration.k8s.io", api_services()).await?;
     extension_authentication(server).await?;
     cluster_info(server).await?;
+    crate::rest::service::repair::run(server).await?;
     kubernetes_service(server).await?;
     dns_service(server).await
 }
@@ -142,28 +145,12 @@ async fn kubernetes_service(server: &Arc<Server>) -> Result<(), ApiError> {
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": server.config.advertise_port}],
         },
     });
-    ensure(server, "", "services", service).await?;
-    let (address, port) = (server.config.advertise_address.to_string(), server.config.advertise_port);
-    let endpoints = json!({
-        "apiVersion": "v1", "kind": "Endpoints",
-        "metadata": {
-            "name": "kubernetes", "namespace": "default",
-            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
-        },
-        "subsets": [{"addresses": [{"ip": address}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
-    });
-    replace(server, "", "endpoints", endpoints).await?;
-    let slice = json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-        "metadata": {
-            "name": "kubernetes", "namespace": "default",
-            "labels": {"kubernetes.io/service-name": "kubernetes"},
-        },
-        "addressType": if server.config.advertise_address.is_ipv4() { "IPv4" } else { "IPv6" },
-        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
-        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-    });
-    replace(server, "discovery.k8s.io", "endpointslices", slice).await
+    ensure_service(server, service).await?;
+    if server.store.is_shared() {
+        // Kept while it serves, beside those of the others.
+        return Ok(());
+    }
+    crate::masters::write_endpoints(server, &BTreeSet::from([server.config.advertise_address])).await
 }
 
 /// The Service of the cluster's DNS. It leads nowhere: every node answers at this address itself, unless somebody adds a
@@ -188,11 +175,26 @@ async fn dns_service(server: &Arc<Server>) -> Result<(), ApiError> {
             ],
         },
     });
+    ensure_service(server, service).await
+}
+
+/// Its address may be taken: by another server that makes this Service just now, or by one that died while it did.
+async fn ensure_service(server: &Arc<Server>, service: Value) -> Result<(), ApiError> {
+    const ATTEMPTS: usize = 100;
+    const PAUSE: Duration = Duration::from_millis(250);
+    for _ in 1..ATTEMPTS {
+        match ensure(server, "", "services", service.clone()).await {
+            Err(error) if error.reason == "Invalid" => tracing::info!(%error, "waiting for the address of a Service"),
+            other => return other,
+        }
+        tokio::time::sleep(PAUSE).await;
+        crate::rest::service::repair::run(server).await?;
+    }
     ensure(server, "", "services", service).await
 }
 
 /// Creates an object, or brings the present one to this content.
-async fn replace(server: &Arc<Server>, group: &str, plural: &str, object: Value) -> Result<(), ApiError> {
+pub(crate) async fn replace(server: &Arc<Server>, group: &str, plural: &str, object: Value) -> Result<(), ApiError> {
     let context = server.own(group, plural, api::meta::namespace(&object))?;
     let name = api::meta::name(&object).to_owned();
     match context.update(&name, object.clone()).await {

@@ -13,11 +13,13 @@ mod compress;
 mod config;
 mod context;
 mod discovery;
+mod foreign;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handlers;
 mod health;
 mod kind;
+mod masters;
 mod metrics;
 mod negotiate;
 mod openapi;
@@ -44,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 pub use body::{Body, BoxError};
 pub use config::{Config, KeyPair};
 pub use context::User;
+pub use foreign::decode_stored;
 
 use server::Server;
 
@@ -62,7 +65,7 @@ impl ApiServer {
             kinds: kind::Kinds::builtin(),
             rbac: authz::rbac::Rbac::new(),
             tokens: authn::tokens::Tokens::new(&config.token_key, &config.token_public_key, &config.issuer)?,
-            allocator: rest::service::Allocator::default(),
+            suspects: rest::service::repair::Suspects::default(),
             documents: openapi::Documents::default(),
             kubelets: stream::kubelet::Kubelets::new(&config)?,
             metrics: metrics::Metrics::default(),
@@ -104,10 +107,17 @@ impl ApiServer {
             // Never first: serving ends by the token.
             std::future::pending::<()>().await;
         };
-        tokio::select! {
-            result = serve::serve(self.server.clone(), listener) => result,
-            () = stop => Ok(()),
-        }
+        let serving = async {
+            let served = tokio::select! {
+                result = serve::serve(self.server.clone(), listener) => result,
+                () = stop => Ok(()),
+            };
+            self.server.stopping.cancel();
+            served
+        };
+        let (served, (), ()) =
+            tokio::join!(serving, masters::keep(self.server.clone()), rest::service::repair::keep(self.server.clone()));
+        served
     }
 }
 

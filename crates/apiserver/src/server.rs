@@ -17,7 +17,7 @@ use crate::kind::Kinds;
 use crate::metrics::Metrics;
 use crate::openapi::Documents;
 use crate::registry::Options;
-use crate::rest::service::Allocator;
+use crate::rest::service::repair::Suspects;
 use crate::stream::kubelet::Kubelets;
 
 /// State of a running API server.
@@ -27,7 +27,7 @@ pub(crate) struct Server {
     pub(crate) kinds: Kinds,
     pub(crate) rbac: Rbac,
     pub(crate) tokens: Tokens,
-    pub(crate) allocator: Allocator,
+    pub(crate) suspects: Suspects,
     pub(crate) documents: Documents,
     pub(crate) kubelets: Kubelets,
     pub(crate) metrics: Metrics,

@@ -1,9 +1,11 @@
-//! How a part of the cluster reaches its apiserver: connections, informers, work queues, reconcilers, events.
+//! How a part of the cluster reaches its apiserver: connections, informers, work queues, reconcilers, leader
+//! election, events.
 //!
 //! Knows `kube::Client` and the metadata of objects; knows nothing of what a kind means. The same code runs over TLS
 //! and over the apiserver of the same process.
 
 pub mod connect;
+pub mod election;
 mod events;
 mod informer;
 mod key;
@@ -14,6 +16,7 @@ mod select;
 pub mod volumes;
 pub mod write;
 
+pub use election::{Election, Term};
 pub use events::{EventRecorder, EventSink, EventType, Occurrence, reference};
 pub use informer::{Change, HandlerGuard, Informer, Informers, Selection, Subscription};
 pub use key::ObjectKey;

@@ -1,7 +1,8 @@
 //! Clients that act under service accounts: each controller under its own, by tokens that are renewed in time.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use client::connect::{Bearer, ConnectError};
@@ -25,6 +26,8 @@ pub(crate) struct Accounts {
     own: kube::Client,
     shutdown: CancellationToken,
     tasks: TaskTracker,
+    /// An account's token is renewed once, however many ask for its client.
+    clients: Arc<Mutex<HashMap<String, kube::Client>>>,
 }
 
 impl Accounts {
@@ -34,11 +37,16 @@ impl Accounts {
         shutdown: CancellationToken,
     ) -> Result<Self, ConnectError> {
         let bearer = Arc::new(Bearer::from_kubeconfig(kubeconfig).await?);
-        Ok(Self { bearer, own, shutdown, tasks: TaskTracker::new() })
+        Ok(Self { bearer, own, shutdown, tasks: TaskTracker::new(), clients: Arc::default() })
     }
 
     /// A client of the account; its first request waits for the token.
     pub(crate) fn client(&self, account: &str) -> kube::Client {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.entry(account.to_owned()).or_insert_with(|| self.make(account)).clone()
+    }
+
+    fn make(&self, account: &str) -> kube::Client {
         let (tokens, receiver) = tokio::sync::watch::channel(None);
         let client = match self.bearer.client(receiver) {
             Ok(client) => client,

@@ -9,6 +9,7 @@ use crate::commands::{self, roles};
 use crate::compose::Endpoint;
 use crate::logging::LogArgs;
 use crate::problem::{During, Problem};
+use crate::store::EtcdArgs;
 
 /// Kubernetes in one binary.
 #[derive(Debug, Parser)]
@@ -70,6 +71,11 @@ enum Command {
     /// Import, pull, list and remove images
     #[command(after_help = "Example:\n  oxikube image import nginx.tar\n  oxikube image list")]
     Image(commands::image::ImageArgs),
+    /// Save the whole state to a file, or restore it
+    #[command(
+        after_help = "Example:\n  oxikube snapshot save cluster.snapshot\n  oxikube snapshot restore cluster.snapshot --etcd-servers http://10.0.0.1:2379"
+    )]
+    Snapshot(commands::snapshot::SnapshotArgs),
     /// Print the administrator's kubeconfig
     #[command(after_help = "Example:\n  oxikube kubeconfig > ~/.kube/config")]
     Kubeconfig(DataDir),
@@ -116,6 +122,8 @@ pub(crate) struct ServerArgs {
     #[arg(long, default_value_t, value_name = "ENDPOINT")]
     pub(crate) container_runtime_endpoint: Endpoint,
     #[command(flatten)]
+    pub(crate) etcd: EtcdArgs,
+    #[command(flatten)]
     pub(crate) log: LogArgs,
 }
 
@@ -140,6 +148,7 @@ pub(crate) fn run() -> Result<(), Problem> {
         Command::Down(args) => runtime()?.block_on(commands::down::run(&args)),
         Command::Image(args) => runtime()?.block_on(commands::image::run(args)),
         Command::Status(args) => runtime()?.block_on(commands::status::run(&args)),
+        Command::Snapshot(args) => runtime()?.block_on(commands::snapshot::run(args)),
         Command::Server(args) => commands::server::run(args),
         Command::Apiserver(args) => roles::run(&args.log.clone(), |stop| roles::apiserver::run(*args, stop)),
         Command::ControllerManager(args) => {

@@ -7,5 +7,6 @@ pub(crate) mod image;
 pub(crate) mod kubeconfig;
 pub(crate) mod roles;
 pub(crate) mod server;
+pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod up;

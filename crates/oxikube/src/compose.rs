@@ -15,7 +15,6 @@ use cluster::pki::{Leaf, Pki};
 use controllers::Controllers;
 use proxy::Proxy;
 use scheduler::Scheduler;
-use storage::embedded::Embedded;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::ServerArgs;
 use crate::images;
 use crate::instance::Instance;
+use crate::leader::{self, Guarded};
 use crate::problem::{During, Problem};
+use crate::store;
 
 pub(crate) use config::{advertise_address, api_certificates, kubelet_certificate, node_name};
 pub(crate) use endpoint::Endpoint;
@@ -42,9 +43,8 @@ pub(crate) async fn run(
     let pki = Pki::open(&instance.path("pki")).during("cannot prepare keys and certificates")?;
     let api_config = config::api_server(args, &pki, &name, address)?;
     write_kubeconfig(args, instance, &pki)?;
-    let options = storage::embedded::Options::default();
-    let store = Embedded::open(&instance.path("store"), &options).during("cannot open the store")?;
-    let api = Arc::new(ApiServer::build(api_config, Arc::new(store)).during("cannot build the API server")?);
+    let store = store::open(&args.etcd, &instance.path("store")).await?;
+    let api = Arc::new(ApiServer::build(api_config, store).during("cannot build the API server")?);
     api.bootstrap().await.during("cannot make the first objects")?;
 
     // Stopping is the reverse of starting: the API server goes last, after those who still report to it.
@@ -60,10 +60,17 @@ pub(crate) async fn run(
     roles.run("images", images::serve(instance.path("run/images.sock"), node.engine.clone(), shutdown.clone()));
     let user = User::authenticated(&format!("system:node:{name}"), &["system:nodes"]);
     let kubelet = node.kubelet(args, instance, &pki, &name, address, api.client(user)).await?;
-    roles.run("controller-manager", Controllers::build(controllers(args, &api, &pki)).run(shutdown.clone()));
-    let user = User::authenticated("system:kube-scheduler", &[]);
-    let scheduler = Scheduler::build(scheduler::Config::default(), api.client(user));
-    roles.run("scheduler", scheduler.run(shutdown.clone()));
+    // A server that is alone on its store does not elect: it would only wait for its own lease after a crash.
+    let elect = |role| args.etcd.is_given().then(|| leader::here(role)).transpose();
+    let own = api.client(User::authenticated("system:kube-controller-manager", &[]));
+    let config = controllers(args, &api, &pki);
+    let work = move |guard: Guarded, ended| Controllers::build(guarded(&config, &guard)).run(ended);
+    roles.run("controller-manager", leader::run(own, elect("kube-controller-manager")?, shutdown.clone(), work));
+    let own = api.client(User::authenticated("system:kube-scheduler", &[]));
+    let client = own.clone();
+    let work =
+        move |guard: Guarded, ended| Scheduler::build(scheduler::Config::default(), guard(client.clone())).run(ended);
+    roles.run("scheduler", leader::run(own, elect("kube-scheduler")?, shutdown.clone(), work));
     roles.run("kubelet", kubelet.run(shutdown.clone()));
     let proxy = config::proxy(args, &name);
     let informers = client::Informers::new(api.client(User::authenticated("system:kube-proxy", &[])));
@@ -116,6 +123,16 @@ fn controllers(args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki) -> controller
         node_cidr_mask: None,
         root_ca: Some(pki.ca().to_owned()),
         terminated_pods: 12_500,
+    }
+}
+
+/// The controllers of one term as the leader.
+fn guarded(config: &controllers::Config, guard: &Guarded) -> controllers::Config {
+    let (all, guard) = (config.client_for.clone(), guard.clone());
+    controllers::Config {
+        client: guard(config.client.clone()),
+        client_for: Arc::new(move |name: &str| guard(all(name))),
+        ..config.clone()
     }
 }
 

@@ -6,10 +6,12 @@ mod commands;
 mod compose;
 mod images;
 mod instance;
+mod leader;
 mod logging;
 mod manifests;
 mod problem;
 mod progress;
+mod store;
 
 use std::process::ExitCode;
 

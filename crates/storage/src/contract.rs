@@ -108,4 +108,8 @@ pub trait Store: Send + Sync + 'static {
     fn watch(&self, prefix: &str, from: Revision) -> Result<Watch, ReadError>;
     /// Whether writes are taken; the reason if not.
     fn health(&self) -> Result<(), String>;
+    /// Whether other processes write to it, too.
+    fn is_shared(&self) -> bool {
+        false
+    }
 }

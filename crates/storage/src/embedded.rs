@@ -7,8 +7,9 @@
 //! A failed sync is never retried: what is on the disk after it is unknown, so the engine stops taking writes.
 
 mod disk;
-mod format;
+pub(crate) mod format;
 mod recover;
+mod snapshot;
 mod writer;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 pub use disk::{Directory, Disk, File};
+pub use snapshot::{restore, save};
 
 use crate::{Entry, ListOptions, Page, ReadError, Revision, Store, Tree, Watch, Write, WriteError};
 
@@ -89,7 +91,7 @@ impl Embedded {
 
     /// Opens a store on any [`Disk`].
     pub fn on(disk: Box<dyn Disk>, options: &Options) -> Result<Self, OpenError> {
-        let recovered = recover::recover(&*disk)?;
+        let recovered = recover::recover(&*disk, recover::Mode::Own)?;
         let tree = Arc::new(Tree::new(recovered.entries, recovered.current, options.history_bytes));
         let stopped = Arc::new(Mutex::new(None));
         let (queue, requests) = mpsc::channel(options.queue);

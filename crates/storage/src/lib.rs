@@ -2,13 +2,15 @@
 //! uses. Keys are paths, values are opaque bytes, one counter numbers all changes.
 //!
 //! [`Store`] is the contract. [`embedded`] is the engine inside this process: every live object in memory, every
-//! acknowledged write on disk. Knows nothing of Kubernetes objects; only the API server talks to it.
+//! acknowledged write on disk. [`etcd`] is the engine that several API servers share. Knows nothing of Kubernetes objects; only the API server talks to it.
 
 mod contract;
 pub mod embedded;
 mod entry;
+pub mod etcd;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod snapshot;
 mod tree;
 
 pub use contract::{Durability, ListOptions, Page, ReadError, Store, Write, WriteError};

@@ -36,7 +36,7 @@ pub struct Tree {
     age: Mutex<Age>,
     budget: usize,
     /// No history reaches further back than this.
-    origin: Revision,
+    origin: AtomicU64,
 }
 
 /// Order in which changes leave the history.
@@ -55,7 +55,7 @@ impl Tree {
             buckets: RwLock::default(),
             age: Mutex::new(Age { order: VecDeque::new(), bytes: 0 }),
             budget,
-            origin: current,
+            origin: AtomicU64::new(current.0),
         }
     }
 
@@ -164,6 +164,28 @@ impl Tree {
         }
     }
 
+    /// Becomes these entries at `current`, with no history before it: a watcher that has not seen everything up to
+    /// `current` learns that it has missed something.
+    pub fn reset(&self, entries: impl IntoIterator<Item = Arc<Entry>>, current: Revision) {
+        let entries = entries.into_iter().map(|e| (e.key.clone(), e)).collect();
+        let buckets: Vec<Arc<Bucket>> = {
+            let mut root = self.root.write();
+            let mut age = self.age.lock();
+            *age = Age { order: VecDeque::new(), bytes: 0 };
+            self.origin.store(current.0, Ordering::Release);
+            let buckets: Vec<Arc<Bucket>> = self.buckets.read().values().cloned().collect();
+            for bucket in &buckets {
+                *bucket.history.write() = History { events: VecDeque::new(), floor: current };
+            }
+            *root = entries;
+            self.current.store(current.0, Ordering::Release);
+            buckets
+        };
+        for bucket in buckets {
+            bucket.wake.send_replace(());
+        }
+    }
+
     fn remember(&self, bucket: &Arc<Bucket>, event: Event) {
         let mut age = self.age.lock();
         age.bytes += event.size();
@@ -185,7 +207,7 @@ impl Tree {
         }
         let mut buckets = self.buckets.write();
         let make = || {
-            let history = History { events: VecDeque::new(), floor: self.origin };
+            let history = History { events: VecDeque::new(), floor: Revision(self.origin.load(Ordering::Acquire)) };
             Arc::new(Bucket { history: RwLock::new(history), wake: watch::Sender::new(()) })
         };
         buckets.entry(name.into()).or_insert_with(make).clone()

@@ -62,7 +62,7 @@ impl Context {
         let durability = durability(self, tree, None);
         let written = self.store(&name, tree, None, durability).await;
         match &written {
-            Ok(Some(_)) => claim.keep(self).await,
+            Ok(Some(_)) => claim.keep(self, tree).await,
             Ok(None) | Err(_) => claim.release(self).await,
         }
         written

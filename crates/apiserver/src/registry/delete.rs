@@ -26,7 +26,7 @@ pub(crate) struct DeleteOptions {
     #[serde(default)]
     pub(crate) propagation_policy: Option<String>,
     #[serde(default)]
-    orphan_dependents: Option<bool>,
+    pub(crate) orphan_dependents: Option<bool>,
     #[serde(default)]
     pub(crate) dry_run: Option<Vec<String>>,
 }
@@ -38,6 +38,13 @@ pub(crate) struct Preconditions {
     uid: Option<String>,
     #[serde(default)]
     resource_version: Option<String>,
+}
+
+impl Preconditions {
+    /// Only the object of this uid.
+    pub(crate) fn uid(uid: &str) -> Self {
+        Self { uid: Some(uid.to_owned()), resource_version: None }
+    }
 }
 
 impl DeleteOptions {

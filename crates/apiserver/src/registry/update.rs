@@ -86,7 +86,7 @@ impl Context {
         let durability = durability(self, &new, Some(&old));
         let stored = self.store(name, &mut new, Some(current.revision), durability).await;
         match &stored {
-            Ok(Some(_)) => claim.keep(self).await,
+            Ok(Some(_)) => claim.keep(self, &new).await,
             Ok(None) | Err(_) => claim.release(self).await,
         }
         Ok(Written { tree: new, object: stored?, created: false })

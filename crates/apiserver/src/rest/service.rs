@@ -1,7 +1,10 @@
 //! Cluster IPs and node ports.
 //!
-//! A cluster IP is held by an `IPAddress` object of its name, so that two servers cannot give it twice
-//! (KEP-1880). Node ports are held by the Services themselves.
+//! A cluster IP is held by an `IPAddress` object of its name (KEP-1880) and a node port by a key of its own, so that
+//! two servers over one store cannot give either of them twice. What a crash left behind is found by [`repair`].
+
+mod ports;
+pub(crate) mod repair;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,65 +12,24 @@ use api::ApiError;
 use api::field::FieldError;
 use ipnet::IpNet;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 
+use super::claims::Claim;
 use crate::context::Context;
-use crate::registry::delete::DeleteOptions;
-use crate::registry::list::Selection;
 
-/// Serializes what this server gives out.
-#[derive(Default)]
-pub(crate) struct Allocator {
-    ports: Mutex<()>,
+pub(crate) async fn claim(
+    context: &Context,
+    new: &mut Value,
+    old: Option<&Value>,
+    claim: &mut Claim,
+) -> Result<(), ApiError> {
+    claim_address(context, new, old, claim).await?;
+    ports::claim(context, new, old, claim).await
 }
 
-/// Addresses that were taken for a write.
-#[derive(Default)]
-pub(crate) struct Claim {
-    taken: Vec<String>,
-    freed: Vec<String>,
-}
-
-impl Claim {
-    /// The write was done: what the object no longer names is free again.
-    pub(crate) async fn keep(&self, context: &Context) {
-        for address in &self.freed {
-            give_back(context, address).await;
-        }
-    }
-
-    /// The write was not done.
-    pub(crate) async fn release(&self, context: &Context) {
-        for address in &self.taken {
-            give_back(context, address).await;
-        }
-    }
-}
-
-pub(crate) async fn claim(context: &Context, new: &mut Value, old: Option<&Value>) -> Result<Claim, ApiError> {
-    let mut claim = Claim::default();
-    claim_address(context, new, old, &mut claim).await?;
-    if let Err(error) = claim_ports(context, new, old).await {
-        claim.release(context).await;
-        return Err(error);
-    }
-    Ok(claim)
-}
-
-/// Gives back the addresses of a deleted Service.
+/// Gives back the addresses and ports of a deleted Service.
 pub(crate) async fn release(context: &Context, service: &Value) {
-    for address in addresses(service) {
-        give_back(context, &address).await;
-    }
-}
-
-async fn give_back(context: &Context, address: &str) {
-    let Ok(addresses) = context.server.own("networking.k8s.io", "ipaddresses", "") else { return };
-    if let Err(error) = addresses.delete(address, &DeleteOptions::default()).await
-        && error.reason != "NotFound"
-    {
-        tracing::warn!(address, %error, "a cluster IP was not given back");
-    }
+    let freed = Claim { addresses_freed: addresses(service), keys_freed: ports::keys(service), ..Claim::default() };
+    freed.keep(context, service).await;
 }
 
 fn addresses(service: &Value) -> Vec<String> {
@@ -84,7 +46,7 @@ async fn claim_address(
     let kind = api::meta::at(new, "/spec/type").to_owned();
     let before = old.map(addresses).unwrap_or_default();
     if kind == "ExternalName" {
-        claim.freed = before;
+        claim.addresses_freed = before;
         let spec = api::meta::child_mut(api::meta::map_mut(new), "spec");
         for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
             spec.remove(field);
@@ -100,8 +62,8 @@ async fn claim_address(
         "None" => "None".to_owned(),
         asked if before.iter().any(|b| b == asked) => asked.to_owned(),
         asked if !context.options.dry_run => {
-            let address = take(context, new, asked).await?;
-            claim.taken.push(address.clone());
+            let (address, uid) = take(context, new, asked).await?;
+            claim.addresses_taken.push((address.clone(), uid));
             address
         }
         asked => asked.to_owned(),
@@ -118,7 +80,7 @@ async fn claim_address(
 }
 
 /// Takes the asked address, or any free one.
-async fn take(context: &Context, service: &Value, asked: &str) -> Result<String, ApiError> {
+async fn take(context: &Context, service: &Value, asked: &str) -> Result<(String, String), ApiError> {
     let invalid = |why: String| {
         let error = FieldError::invalid("spec.clusterIPs", &json!([asked]), why);
         context.kind.invalid(api::meta::name(service), &[error])
@@ -149,7 +111,8 @@ async fn take(context: &Context, service: &Value, asked: &str) -> Result<String,
     Err(ApiError::internal("failed to allocate a serviceIP: range is full"))
 }
 
-async fn hold(context: &Context, service: &Value, ip: IpAddr) -> Result<String, ApiError> {
+/// Makes the object that holds an address; returns the address and the object's uid.
+async fn hold(context: &Context, service: &Value, ip: IpAddr) -> Result<(String, String), ApiError> {
     let addresses = context.server.own("networking.k8s.io", "ipaddresses", "")?;
     let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
     let object = json!({
@@ -163,7 +126,8 @@ async fn hold(context: &Context, service: &Value, ip: IpAddr) -> Result<String, 
             "namespace": api::meta::namespace(service), "name": api::meta::name(service),
         }},
     });
-    addresses.create(object).await.map(|_| ip.to_string())
+    let written = addresses.create(object).await?;
+    Ok((ip.to_string(), api::meta::uid(&written.tree).to_owned()))
 }
 
 /// Free-looking addresses: at random from the upper part of the range, whose lower sixteenth is for static ones,
@@ -176,110 +140,4 @@ fn candidates(range: &IpNet) -> Box<dyn Iterator<Item = IpAddr> + Send> {
     let address = move |i: u32| IpAddr::V4(Ipv4Addr::from(first + i));
     let random = (0..64).map(move |_| address(rand::random_range(reserved..size.max(reserved + 1))));
     Box::new(random.chain((reserved..size).chain(0..reserved).map(address)))
-}
-
-fn wants_ports(service: &Value) -> bool {
-    match api::meta::at(service, "/spec/type") {
-        "NodePort" => true,
-        "LoadBalancer" => service.pointer("/spec/allocateLoadBalancerNodePorts") != Some(&Value::Bool(false)),
-        _ => false,
-    }
-}
-
-fn ports_of(service: &Value) -> impl Iterator<Item = (u64, &str)> {
-    let ports = service.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten();
-    let own = ports.filter_map(|p| {
-        let protocol = p.get("protocol").and_then(Value::as_str).unwrap_or("TCP");
-        p.get("nodePort").and_then(Value::as_u64).filter(|n| *n > 0).map(|n| (n, protocol))
-    });
-    let health = service.pointer("/spec/healthCheckNodePort").and_then(Value::as_u64).filter(|n| *n > 0);
-    own.chain(health.map(|n| (n, "TCP")))
-}
-
-async fn claim_ports(context: &Context, new: &mut Value, old: Option<&Value>) -> Result<(), ApiError> {
-    if !wants_ports(new) {
-        for port in new.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
-            if let Some(port) = port.as_object_mut() {
-                port.remove("nodePort");
-            }
-        }
-        return Ok(());
-    }
-    // Held until the Service is stored would be stricter; what is given twice in between loses the swap of the other.
-    let _guard = context.server.allocator.ports.lock().await;
-    let mut used = used_ports(context, new).await?;
-    if let Some(old) = old {
-        keep_ports(new, old);
-    }
-    let range = context.server.config.node_ports.clone();
-    let name = api::meta::name(new).to_owned();
-    let ports = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
-    for (i, port) in ports.into_iter().flatten().enumerate() {
-        let protocol = port.get("protocol").and_then(Value::as_str).unwrap_or("TCP").to_owned();
-        let field = format!("spec.ports[{i}].nodePort");
-        match port.get("nodePort").and_then(Value::as_u64).filter(|n| *n > 0) {
-            Some(asked) => {
-                if !u16::try_from(asked).is_ok_and(|p| range.contains(&p)) {
-                    let why = format!(
-                        "provided port is not in the valid range. The range of valid ports is {}-{}",
-                        range.start(),
-                        range.end()
-                    );
-                    return Err(context.kind.invalid(&name, &[FieldError::invalid(field, &asked.into(), why)]));
-                }
-                if !used.insert((asked, protocol)) {
-                    let error = FieldError::invalid(field, &asked.into(), "provided port is already allocated");
-                    return Err(context.kind.invalid(&name, &[error]));
-                }
-            }
-            None => {
-                let random = (0..128).map(|_| rand::random_range(range.clone()));
-                let free = random.chain(range.clone()).map(u64::from).find(|p| !used.contains(&(*p, protocol.clone())));
-                let free = free.ok_or_else(|| ApiError::internal("failed to allocate a nodePort: range is full"))?;
-                used.insert((free, protocol));
-                api::meta::map_mut(port).insert("nodePort".into(), free.into());
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn used_ports(context: &Context, except: &Value) -> Result<std::collections::HashSet<(u64, String)>, ApiError> {
-    let services = context.server.own("", "services", "")?;
-    let mut used = std::collections::HashSet::new();
-    for object in services.select(&Selection::default()).await? {
-        let attributes = object.attributes(&services.kind);
-        let own =
-            &*attributes.name == api::meta::name(except) && &*attributes.namespace == api::meta::namespace(except);
-        if !own && matches!(attributes.field("spec.type"), Some("NodePort" | "LoadBalancer")) {
-            used.extend(ports_of(&object.tree()?).map(|(n, p)| (n, p.to_owned())));
-        }
-    }
-    Ok(used)
-}
-
-/// An update that does not name its node ports keeps those that it had.
-fn keep_ports(new: &mut Value, old: &Value) {
-    let before: Vec<(Value, Value, Value)> = old
-        .pointer("/spec/ports")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .map(|p| {
-            let field = |f: &str| p.get(f).cloned().unwrap_or_default();
-            (field("port"), field("protocol"), field("nodePort"))
-        })
-        .collect();
-    for port in new.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
-        let Some(port) = port.as_object_mut() else { continue };
-        if port.get("nodePort").and_then(Value::as_u64).unwrap_or(0) != 0 {
-            continue;
-        }
-        let same = before.iter().find(|(number, protocol, node_port)| {
-            port.get("port") == Some(number) && port.get("protocol") == Some(protocol) && !node_port.is_null()
-        });
-        if let Some((_, _, node_port)) = same {
-            port.insert("nodePort".into(), node_port.clone());
-        }
-    }
 }

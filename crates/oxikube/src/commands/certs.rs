@@ -36,9 +36,9 @@ struct CreateArgs {
     /// Name of the node [default: the host's]
     #[arg(long, value_name = "NAME")]
     hostname_override: Option<String>,
-    /// Address of this machine [default: the one it reaches others from]
-    #[arg(long, value_name = "IP")]
-    address: Option<IpAddr>,
+    /// Addresses of the API server, the node's own first [default: the one this machine reaches others from]
+    #[arg(long, value_delimiter = ',', value_name = "IP,…")]
+    address: Vec<IpAddr>,
     /// Address range of services
     #[arg(long, default_value = "10.96.0.0/16", value_name = "CIDR")]
     service_cluster_ip_range: ipnet::IpNet,
@@ -49,13 +49,17 @@ pub(crate) fn run(args: CertsArgs) -> Result<(), Problem> {
     let instance = Instance::new(&args.data.data_dir);
     drop(instance.own()?);
     let node = compose::node_name(args.hostname_override.as_ref())?;
-    let address = match args.address {
-        Some(address) => address,
+    let mut addresses = args.address.clone();
+    let address = match addresses.first() {
+        Some(address) => *address,
         None => compose::advertise_address()?,
     };
+    if addresses.is_empty() {
+        addresses.push(address);
+    }
     let failed = "cannot make keys and certificates";
     let pki = Pki::open(&instance.path("pki")).during(failed)?;
-    compose::api_certificates(&pki, &node, address, args.service_cluster_ip_range)?;
+    compose::api_certificates(&pki, &node, &addresses, args.service_cluster_ip_range)?;
     compose::kubelet_certificate(&pki, &node, address)?;
     let node_user = format!("system:node:{node}");
     let users: [(&str, &str, &[&str]); 6] = [

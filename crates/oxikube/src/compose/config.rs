@@ -45,11 +45,12 @@ pub(super) fn proxy(args: &ServerArgs, node: &str) -> proxy::Config {
 pub(crate) fn api_certificates(
     pki: &Pki,
     node: &str,
-    address: IpAddr,
+    reached_at: &[IpAddr],
     services: IpNet,
 ) -> Result<(Pair, Pair), Problem> {
     let failed = "cannot make certificates";
-    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), address];
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    addresses.extend(reached_at);
     addresses.extend(services.hosts().next());
     let names = [
         "kubernetes",
@@ -83,7 +84,7 @@ pub(crate) fn kubelet_certificate(pki: &Pki, node: &str, address: IpAddr) -> Res
 
 /// The API server's configuration.
 pub(super) fn api_server(args: &ServerArgs, pki: &Pki, node: &str, address: IpAddr) -> Result<Config, Problem> {
-    let (serving, kubelet_client) = api_certificates(pki, node, address, args.service_cluster_ip_range)?;
+    let (serving, kubelet_client) = api_certificates(pki, node, &[address], args.service_cluster_ip_range)?;
     let (token_key, token_public_key) = pki.service_account_keys().during("cannot read keys")?;
     Ok(Config {
         listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, args.api_port)),

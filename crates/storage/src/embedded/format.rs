@@ -10,13 +10,13 @@ use bytes::Bytes;
 use crate::{Entry, Key, Revision};
 
 /// Header of every file; the last byte is the format's number.
-pub(super) const HEADER: &[u8; 8] = b"oxistor\x01";
+pub(crate) const HEADER: &[u8; 8] = b"oxistor\x01";
 /// No record is longer: an object is at most a few MiB.
 const MAX_RECORD: usize = 64 << 20;
 
 /// One record.
 #[derive(Debug)]
-pub(super) enum Record {
+pub(crate) enum Record {
     /// A key has a new value.
     Put(Arc<Entry>),
     /// A key is gone.
@@ -28,7 +28,7 @@ pub(super) enum Record {
 }
 
 /// Appends a record.
-pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
+pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; 8]);
     match record {
@@ -62,8 +62,26 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
     }
 }
 
+/// Writes a whole snapshot piece by piece.
+pub(crate) fn write_snapshot<'a>(
+    entries: impl Iterator<Item = &'a Arc<Entry>>,
+    revision: Revision,
+    append: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let mut bytes = HEADER.to_vec();
+    for entry in entries {
+        encode(&Record::Put(entry.clone()), &mut bytes);
+        if bytes.len() > 1 << 20 {
+            append(&bytes)?;
+            bytes.clear();
+        }
+    }
+    encode(&Record::End(revision), &mut bytes);
+    append(&bytes)
+}
+
 /// Reads the record at the start of `bytes`; with it, how many bytes it takes. None: not a whole, sound record.
-pub(super) fn decode(bytes: &[u8]) -> Option<(Record, usize)> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<(Record, usize)> {
     let (head, rest) = bytes.split_at_checked(8)?;
     let head = u64::from_le_bytes(head.try_into().ok()?);
     let length = (head & 0xffff_ffff) as usize;

@@ -22,17 +22,26 @@ pub(super) fn number(name: &str, kind: &str) -> Option<u64> {
     name.strip_prefix(kind)?.parse().ok()
 }
 
-/// Reads a folder. Left-overs of an unfinished snapshot are removed.
-pub(super) fn recover(disk: &dyn Disk) -> Result<Recovered, OpenError> {
+/// Who reads a folder.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Mode {
+    /// The one who writes it from now on: left-overs are removed, a torn end is cut off.
+    Own,
+    /// Somebody else, perhaps while it is written: nothing is touched.
+    Look,
+}
+
+/// Reads a folder.
+pub(super) fn recover(disk: &dyn Disk, mode: Mode) -> Result<Recovered, OpenError> {
     let names = disk.list().map_err(|source| OpenError::Io { path: "store".into(), source })?;
-    for name in names.iter().filter(|n| n.ends_with(".tmp")) {
+    for name in names.iter().filter(|n| mode == Mode::Own && n.ends_with(".tmp")) {
         disk.remove(name).map_err(|source| OpenError::Io { path: name.clone(), source })?;
     }
     let snapshot = names.iter().filter_map(|n| number(n, "snapshot-")).max();
     let mut logs: Vec<u64> = names.iter().filter_map(|n| number(n, "log-")).collect();
     logs.sort_unstable();
     logs.retain(|n| snapshot.is_none_or(|s| *n >= s));
-    let mut state = State::default();
+    let mut state = State { entries: BTreeMap::new(), newest: Revision(0), reserved: Revision(0), mode };
     if let Some(n) = snapshot {
         state.read(disk, &format!("snapshot-{n}"), Tail::Complete)?;
     }
@@ -60,11 +69,11 @@ enum Tail {
     MayBeTorn,
 }
 
-#[derive(Default)]
 struct State {
     entries: BTreeMap<Key, Arc<Entry>>,
     newest: Revision,
     reserved: Revision,
+    mode: Mode,
 }
 
 impl State {
@@ -72,7 +81,7 @@ impl State {
         let bytes = disk.read(name).map_err(|source| OpenError::Io { path: name.into(), source })?;
         let Some(body) = bytes.strip_prefix(HEADER.as_slice()) else {
             header_error(name, &bytes, tail)?;
-            return disk.remove(name).map_err(|source| OpenError::Io { path: name.into(), source });
+            return self.cut(disk, name, None);
         };
         let mut rest = body;
         let mut ended = false;
@@ -85,18 +94,24 @@ impl State {
         match tail {
             Tail::Complete if !ended => damaged("the snapshot has no end"),
             // A new log follows: from now on this one has to be whole, cheap writes included.
-            Tail::MayBeTorn if rest.is_empty() => {
-                let whole = disk.truncate(name, bytes.len() as u64);
-                whole.map_err(|source| OpenError::Io { path: name.into(), source })
-            }
+            Tail::MayBeTorn if rest.is_empty() => self.cut(disk, name, Some(bytes.len())),
             _ if rest.is_empty() => Ok(()),
             Tail::MayBeTorn if !sound_record_within(rest) => {
                 tracing::warn!(file = name, bytes = rest.len(), "dropped an unfinished write at the end of the log");
-                let sound = (bytes.len() - rest.len()) as u64;
-                disk.truncate(name, sound).map_err(|source| OpenError::Io { path: name.into(), source })
+                self.cut(disk, name, Some(bytes.len() - rest.len()))
             }
             _ => damaged("a record is not sound, but sound ones follow"),
         }
+    }
+
+    /// Cuts a file to its sound part, or removes one that has none.
+    fn cut(&self, disk: &dyn Disk, name: &str, sound: Option<usize>) -> Result<(), OpenError> {
+        let done = match (self.mode, sound) {
+            (Mode::Look, _) => Ok(()),
+            (Mode::Own, Some(length)) => disk.truncate(name, length as u64),
+            (Mode::Own, None) => disk.remove(name),
+        };
+        done.map_err(|source| OpenError::Io { path: name.into(), source })
     }
 
     fn apply(&mut self, record: Record) {

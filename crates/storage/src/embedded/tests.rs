@@ -1,4 +1,5 @@
-//! The contract, over the embedded engine, on a real folder and on one that loses power.
+//! The embedded engine on a real folder and on one that loses power. What it shares with other engines is tested in
+//! `tests/contract`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,7 +7,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::*;
-use crate::{Durability, Key};
+use crate::Durability;
 
 fn put(key: &str, value: &str, expected: Option<Revision>) -> Write {
     Write {
@@ -16,10 +17,6 @@ fn put(key: &str, value: &str, expected: Option<Revision>) -> Write {
         durability: Durability::Durable,
         ttl_seconds: None,
     }
-}
-
-fn delete(key: &str, expected: Revision) -> Write {
-    Write { value: None, ..put(key, "", Some(expected)) }
 }
 
 /// A disk that keeps apart what was synced and what was only written.
@@ -106,19 +103,6 @@ fn open(disk: &PowerCut) -> Embedded {
 }
 
 #[tokio::test]
-async fn compare_and_swap() {
-    let store = open(&PowerCut::default());
-    let (_, first) = store.write(put("/registry/a/x", "1", None)).await.unwrap();
-    assert!(matches!(store.write(put("/registry/a/x", "2", None)).await, Err(WriteError::Conflict(Some(_)))));
-    let (entry, second) = store.write(put("/registry/a/x", "2", Some(first))).await.unwrap();
-    assert_eq!((entry.created, entry.modified), (first, second));
-    assert!(matches!(store.write(delete("/registry/a/x", first)).await, Err(WriteError::Conflict(Some(_)))));
-    let (gone, _) = store.write(delete("/registry/a/x", second)).await.unwrap();
-    assert_eq!(gone.value, "2");
-    assert!(matches!(store.write(delete("/registry/a/x", second)).await, Err(WriteError::Conflict(None))));
-}
-
-#[tokio::test]
 async fn a_folder_holds_what_was_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options { log_bytes: 2000, ..Options::default() };
@@ -198,42 +182,4 @@ async fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
     assert!(matches!(store.write(put("/registry/a/z", "1", None)).await, Err(WriteError::Stopped(_))));
     assert!(store.health().is_err());
     assert_eq!(store.get("/registry/a/y").await.unwrap().map(|e| e.modified), None);
-}
-
-#[tokio::test]
-async fn values_with_a_time_to_live_go_by_themselves() {
-    let store = open(&PowerCut::default());
-    let mut watch = store.watch("/registry/events/", store.current().await.unwrap()).unwrap();
-    store.write(Write { ttl_seconds: Some(1), ..put("/registry/events/e", "x", None) }).await.unwrap();
-    let mut deleted = false;
-    while !deleted {
-        deleted = watch.next().await.unwrap().iter().any(|e| e.now.is_none());
-    }
-    assert_eq!(store.tree().get("/registry/events/e").map(|e| e.modified), None);
-}
-
-#[tokio::test]
-async fn many_writers_share_syncs_and_every_change_is_seen_once_in_order() {
-    let store = Arc::new(open(&PowerCut::default()));
-    let mut watch = store.watch("/registry/a/", store.current().await.unwrap()).unwrap();
-    let writers: Vec<_> = (0..32)
-        .map(|w| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                for i in 0..20 {
-                    store.write(put(&format!("/registry/a/{w}-{i}"), "x", None)).await.unwrap();
-                }
-            })
-        })
-        .collect();
-    let mut seen: Vec<(u64, Key)> = Vec::new();
-    while seen.len() < 640 {
-        seen.extend(watch.next().await.unwrap().iter().map(|e| (e.revision.0, e.key().unwrap().clone())));
-    }
-    for writer in writers {
-        writer.await.unwrap();
-    }
-    assert!(seen.windows(2).all(|w| w[0].0 < w[1].0));
-    let keys: std::collections::HashSet<_> = seen.iter().map(|(_, k)| k).collect();
-    assert_eq!(keys.len(), 640);
 }

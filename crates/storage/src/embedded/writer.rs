@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::format::{HEADER, Record, encode};
+use super::format::{HEADER, Record, encode, write_snapshot};
 use super::recover::number;
 use super::{Disk, File, OpenError, Options, Request};
 use crate::{Durability, Entry, Event, Key, Revision, Tree, Write, WriteError};
@@ -277,16 +277,7 @@ fn fold<'a>(
 ) -> std::io::Result<()> {
     let (temporary, name) = (format!("snapshot-{n}.tmp"), format!("snapshot-{n}"));
     let mut file = disk.create(&temporary)?;
-    let mut bytes = HEADER.to_vec();
-    for entry in entries {
-        encode(&Record::Put(entry.clone()), &mut bytes);
-        if bytes.len() > 1 << 20 {
-            file.append(&bytes)?;
-            bytes.clear();
-        }
-    }
-    encode(&Record::End(revision), &mut bytes);
-    file.append(&bytes)?;
+    write_snapshot(entries, revision, &mut |bytes| file.append(bytes))?;
     file.sync()?;
     disk.rename(&temporary, &name)?;
     disk.sync()?;

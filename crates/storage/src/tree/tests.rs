@@ -95,3 +95,19 @@ fn history_beyond_the_budget_is_gone_and_says_so() {
     let future = ListOptions { prefix: "/registry/pods/", at: Some(Revision(300)), ..ListOptions::default() };
     assert!(matches!(tree.list(&future), Err(ReadError::Future { .. })));
 }
+
+#[test]
+fn after_a_gap_watchers_that_missed_something_are_told() {
+    let tree = empty(1 << 20);
+    put(&tree, "/registry/pods/a", "1", 2);
+    let mut behind = tree.watch("/registry/pods/", Revision(1)).unwrap();
+    let mut level = tree.watch("/registry/pods/", Revision(7)).unwrap();
+    tree.reset([entry("/registry/pods/b", "1", 5)], Revision(7));
+    assert!(matches!(behind.pending(), Err(ReadError::Compacted { .. })));
+    assert!(level.pending().unwrap().is_empty());
+    assert!(matches!(tree.watch("/registry/secrets/", Revision(6)), Err(ReadError::Compacted { .. })));
+    put(&tree, "/registry/pods/c", "1", 8);
+    assert_eq!(level.pending().unwrap().len(), 1);
+    let page = tree.list(&ListOptions { prefix: "/registry/pods/", ..ListOptions::default() }).unwrap();
+    assert_eq!((keys(&page), page.revision), (vec!["/registry/pods/b", "/registry/pods/c"], Revision(8)));
+}

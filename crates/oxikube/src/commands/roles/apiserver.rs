@@ -2,11 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use apiserver::{ApiServer, Config, KeyPair};
 use clap::Args;
-use storage::embedded::{Embedded, Options};
 use tokio_util::sync::CancellationToken;
 
 use super::read;
@@ -14,6 +12,7 @@ use crate::cli::{DataDir, duration};
 use crate::compose;
 use crate::logging::LogArgs;
 use crate::problem::{During, Problem};
+use crate::store::{self, EtcdArgs};
 
 /// Flags of kube-apiserver that mean something here.
 #[derive(Debug, Args)]
@@ -82,9 +81,8 @@ pub(crate) struct ApiServerArgs {
     /// Authorizers; only Node,RBAC is there
     #[arg(long, default_value = "Node,RBAC", value_parser = ["Node,RBAC", "RBAC,Node"])]
     authorization_mode: String,
-    /// An etcd cluster instead of the embedded store: not yet
-    #[arg(long, value_name = "URL")]
-    etcd_servers: Option<String>,
+    #[command(flatten)]
+    etcd: EtcdArgs,
 }
 
 fn port_range(text: &str) -> Result<(u16, u16), String> {
@@ -95,11 +93,6 @@ fn port_range(text: &str) -> Result<(u16, u16), String> {
 }
 
 pub(crate) async fn run(args: ApiServerArgs, shutdown: CancellationToken) -> Result<(), Problem> {
-    if args.etcd_servers.is_some() {
-        return Err(Problem::new(
-            "--etcd-servers is not there yet; leave it out to use the embedded store in --data-dir",
-        ));
-    }
     let address = match args.advertise_address {
         Some(address) => address,
         None => compose::advertise_address()?,
@@ -108,9 +101,8 @@ pub(crate) async fn run(args: ApiServerArgs, shutdown: CancellationToken) -> Res
     let config = config(&args, listen, address)?;
     let ownership = crate::instance::Instance::new(&args.data.data_dir).own()?;
     let listener = compose::bind(listen, "--secure-port").await?;
-    let store = args.data.data_dir.join("store");
-    let store = Embedded::open(&store, &Options::default()).during("cannot open the store")?;
-    let api = ApiServer::build(config, Arc::new(store)).during("cannot build the API server")?;
+    let store = store::open(&args.etcd, &args.data.data_dir.join("store")).await?;
+    let api = ApiServer::build(config, store).during("cannot build the API server")?;
     api.bootstrap().await.during("cannot make the first objects")?;
     api.run(listener, shutdown).await.during("the API server failed")?;
     ownership.release()

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Kubeconfig, read};
 use crate::accounts::Accounts;
+use crate::leader::{self, LeaderArgs};
 use crate::logging::LogArgs;
 use crate::problem::{During, Problem};
 
@@ -17,6 +18,8 @@ use crate::problem::{During, Problem};
 pub(crate) struct ControllerManagerArgs {
     #[command(flatten)]
     kubeconfig: Kubeconfig,
+    #[command(flatten)]
+    leader: LeaderArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
     /// Address range of pods
@@ -40,18 +43,26 @@ pub(crate) async fn run(args: ControllerManagerArgs, shutdown: CancellationToken
     let client = args.kubeconfig.client().await?;
     let accounts = Accounts::new(&args.kubeconfig.kubeconfig, client.clone(), shutdown.clone()).await;
     let accounts = accounts.during("cannot act for service accounts")?;
-    let (own, accounts) = (client.clone(), args.use_service_account_credentials.then_some(accounts));
-    let config = Config {
-        client,
-        client_for: Arc::new(move |name: &str| match &accounts {
-            Some(accounts) => accounts.client(name),
-            None => own.clone(),
-        }),
-        cluster_cidr: Some(args.cluster_cidr),
-        node_cidr_mask: Some(args.node_cidr_mask_size),
-        root_ca: Some(read(&args.root_ca_file)?),
-        terminated_pods: args.terminated_pod_gc_threshold,
-    };
-    Controllers::build(config).run(shutdown).await;
+    let accounts = args.use_service_account_credentials.then_some(accounts);
+    let root_ca = read(&args.root_ca_file)?;
+    let election = args.leader.election("kube-controller-manager")?;
+    let (own, elected) = (client.clone(), client);
+    leader::run(elected, election, shutdown, |guard, ended| {
+        let (guarded, guard) = (guard(own.clone()), guard.clone());
+        let accounts = accounts.clone();
+        let config = Config {
+            client: guarded.clone(),
+            client_for: Arc::new(move |name: &str| match &accounts {
+                Some(accounts) => guard(accounts.client(name)),
+                None => guarded.clone(),
+            }),
+            cluster_cidr: Some(args.cluster_cidr),
+            node_cidr_mask: Some(args.node_cidr_mask_size),
+            root_ca: Some(root_ca.clone()),
+            terminated_pods: args.terminated_pod_gc_threshold,
+        };
+        Controllers::build(config).run(ended)
+    })
+    .await;
     Ok(())
 }

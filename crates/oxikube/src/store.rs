@@ -1,0 +1,81 @@
+//! The store of an API server: the embedded one in the data directory, or an etcd cluster.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use storage::Store;
+use storage::embedded::{self, Embedded};
+use storage::etcd::{self, Etcd, Tls};
+
+use crate::problem::{During, Problem, file};
+
+/// Flags of kube-apiserver about etcd.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct EtcdArgs {
+    /// Members of an etcd cluster that takes the place of the embedded store, the nearest first
+    #[arg(long, value_delimiter = ',', value_name = "URL,…")]
+    pub(crate) etcd_servers: Vec<String>,
+    /// CA of the members' certificates
+    #[arg(long, value_name = "FILE", requires = "etcd_servers")]
+    pub(crate) etcd_cafile: Option<PathBuf>,
+    /// Certificate shown to etcd
+    #[arg(long, value_name = "FILE", requires = "etcd_keyfile")]
+    pub(crate) etcd_certfile: Option<PathBuf>,
+    /// Key of that certificate
+    #[arg(long, value_name = "FILE", requires = "etcd_certfile")]
+    pub(crate) etcd_keyfile: Option<PathBuf>,
+    /// Prefix of all keys in etcd
+    #[arg(long, default_value = "/registry", value_name = "PREFIX")]
+    pub(crate) etcd_prefix: String,
+}
+
+impl EtcdArgs {
+    /// Whether there is an etcd cluster.
+    pub(crate) fn is_given(&self) -> bool {
+        !self.etcd_servers.is_empty()
+    }
+
+    /// The engine's settings.
+    pub(crate) fn options(&self) -> Result<etcd::Options, Problem> {
+        let read = |path: &PathBuf| std::fs::read_to_string(path).map_err(|e| file(path, &e));
+        let identity = match (&self.etcd_certfile, &self.etcd_keyfile) {
+            (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
+            _ => None,
+        };
+        let ca = self.etcd_cafile.as_ref().map(read).transpose()?;
+        let tls = (ca.is_some() || identity.is_some()).then_some(Tls { ca, identity });
+        Ok(etcd::Options {
+            endpoints: self.etcd_servers.clone(),
+            tls,
+            prefix: self.etcd_prefix.clone(),
+            decode: apiserver::decode_stored,
+            ..etcd::Options::default()
+        })
+    }
+
+    /// The same flags again.
+    pub(crate) fn to_arguments(&self) -> Vec<String> {
+        let mut list = Vec::new();
+        if self.is_given() {
+            list.push(format!("--etcd-servers={}", self.etcd_servers.join(",")));
+            list.push(format!("--etcd-prefix={}", self.etcd_prefix));
+        }
+        for (flag, path) in
+            [("cafile", &self.etcd_cafile), ("certfile", &self.etcd_certfile), ("keyfile", &self.etcd_keyfile)]
+        {
+            list.extend(path.as_ref().map(|p| format!("--etcd-{flag}={}", p.display())));
+        }
+        list
+    }
+}
+
+/// Opens the store that the flags name; `folder` is the embedded one's.
+pub(crate) async fn open(args: &EtcdArgs, folder: &Path) -> Result<Arc<dyn Store>, Problem> {
+    if args.is_given() {
+        let store = Etcd::open(&args.options()?).await.during("cannot open the store")?;
+        return Ok(Arc::new(store));
+    }
+    let store = Embedded::open(folder, &embedded::Options::default()).during("cannot open the store")?;
+    Ok(Arc::new(store))
+}

@@ -1,0 +1,160 @@
+//! The members of the etcd cluster: one connection to each, the one that answered last is asked first.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, KvClient, TlsOptions, WatchClient};
+use tokio::time::Instant;
+use tonic::Code;
+
+use super::options::{OpenError, Options, Tls};
+
+/// One attempt at one member takes no longer.
+const ATTEMPT: Duration = Duration::from_millis(1500);
+/// All attempts together take no longer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(6);
+/// A member that says nothing for this long, twice, is given up.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Pages and bursts of events are larger than gRPC's default of 4 MiB.
+const MESSAGE: usize = i32::MAX as usize;
+
+/// Why a call came to nothing.
+#[derive(Debug, Clone)]
+pub(super) enum Failure {
+    /// A member answered, and asking again would not change the answer.
+    Refused(Code, String),
+    /// Nobody answered; whether the call had an effect is not known.
+    Unreachable(String),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(_, why) => write!(f, "etcd refuses: {why}"),
+            Self::Unreachable(why) => {
+                write!(f, "etcd does not answer, more than half of its members have to run and be reachable: {why}")
+            }
+        }
+    }
+}
+
+/// Connections to all members.
+pub(super) struct Members {
+    clients: Vec<Client>,
+    endpoints: Vec<String>,
+    preferred: AtomicUsize,
+}
+
+impl Members {
+    /// Prepares connections; they are made when they are first used.
+    pub(super) async fn connect(options: &Options) -> Result<Self, OpenError> {
+        if options.endpoints.is_empty() {
+            return Err(OpenError::NoEndpoints);
+        }
+        let mut clients = Vec::new();
+        for endpoint in &options.endpoints {
+            let client = Client::connect([endpoint], Some(connect_options(options, endpoint))).await;
+            clients.push(client.map_err(|e| OpenError::Endpoint { endpoint: endpoint.clone(), why: e.to_string() })?);
+        }
+        Ok(Self { clients, endpoints: options.endpoints.clone(), preferred: AtomicUsize::new(0) })
+    }
+
+    pub(super) fn endpoints(&self) -> String {
+        self.endpoints.join(", ")
+    }
+
+    fn preferred(&self) -> Option<(usize, &Client)> {
+        let at = self.preferred.load(Ordering::Relaxed) % self.clients.len().max(1);
+        self.clients.get(at).map(|client| (at, client))
+    }
+
+    /// Another member is asked first from now on, unless somebody has seen to that already.
+    fn give_up(&self, failed: usize) {
+        let next = (failed + 1) % self.clients.len().max(1);
+        if self.preferred.compare_exchange(failed, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tracing::debug!(member = next, "another etcd member is asked first");
+        }
+    }
+
+    /// A watch client of the preferred member, and that member's number.
+    pub(super) fn watcher(&self) -> Option<(usize, WatchClient)> {
+        self.preferred().map(|(at, client)| (at, client.watch_client().max_decoding_message_size(MESSAGE)))
+    }
+
+    /// The watch at this member came to nothing.
+    pub(super) fn watch_failed(&self, at: usize) {
+        self.give_up(at);
+    }
+
+    /// Calls until a member answers, within bounds. Tells how many attempts it took: after the first, an earlier one
+    /// may have had its effect although it was not answered.
+    pub(super) async fn call<T, F, R>(&self, call: F) -> Result<(T, usize), Failure>
+    where
+        F: Fn(KvClient, Client) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        let deadline = Instant::now() + PATIENCE;
+        let mut attempts = 0;
+        loop {
+            let Some((at, client)) = self.preferred() else {
+                return Err(Failure::Unreachable("no member is known".into()));
+            };
+            attempts += 1;
+            let kv = client.kv_client().max_decoding_message_size(MESSAGE);
+            let limit = (Instant::now() + ATTEMPT).min(deadline);
+            let why = match tokio::time::timeout_at(limit, call(kv, client.clone())).await {
+                Ok(Ok(answer)) => return Ok((answer, attempts)),
+                Ok(Err(error)) => retryable(error)?,
+                Err(_) => format!("no answer within {} ms", ATTEMPT.as_millis()),
+            };
+            self.give_up(at);
+            let endpoint = self.endpoints.get(at).map_or("", String::as_str);
+            let pause = Duration::from_millis(20 * attempts.min(10) as u64);
+            if Instant::now() + pause >= deadline {
+                return Err(Failure::Unreachable(format!("{endpoint}: {why}")));
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// The reason of an error after which another member may do better.
+fn retryable(error: Error) -> Result<String, Failure> {
+    let Error::GRpcStatus(status) = error else { return Ok(error.to_string()) };
+    match status.code() {
+        code @ (Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Unauthenticated) => Err(Failure::Refused(code, status.message().to_owned())),
+        _ => Ok(status.message().to_owned()),
+    }
+}
+
+fn connect_options(options: &Options, endpoint: &str) -> ConnectOptions {
+    let connect = ConnectOptions::new()
+        .with_connect_timeout(ATTEMPT)
+        .with_keep_alive(KEEP_ALIVE, KEEP_ALIVE)
+        .with_keep_alive_while_idle(true)
+        .with_require_leader(true);
+    match &options.tls {
+        Some(tls) if endpoint.starts_with("https://") => connect.with_tls(tls_options(tls)),
+        _ => connect,
+    }
+}
+
+fn tls_options(tls: &Tls) -> TlsOptions {
+    let mut options = TlsOptions::new();
+    if let Some(ca) = &tls.ca {
+        options = options.ca_certificate(Certificate::from_pem(ca));
+    }
+    if let Some((certificate, key)) = &tls.identity {
+        options = options.identity(Identity::from_pem(certificate, key));
+    }
+    options
+}

@@ -1,0 +1,178 @@
+//! The state of a cluster out of etcd and into it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use etcd_client::{DeleteOptions, PutOptions, Txn, TxnOp};
+
+use super::feed::{self, Paged};
+use super::keys::{Keys, OFFSET};
+use super::members::Failure;
+use super::{Options, Shared};
+use crate::snapshot::{GAP, Snapshot, SnapshotError};
+use crate::{Entry, Revision};
+
+/// Most keys and bytes of one transaction; etcd's own limits are 128 and 1.5 MiB.
+const KEYS: usize = 100;
+const BYTES: usize = 1 << 20;
+
+impl From<Failure> for SnapshotError {
+    fn from(failure: Failure) -> Self {
+        Self::Etcd(failure.to_string())
+    }
+}
+
+/// Reads everything as of one revision.
+///
+/// # Errors
+/// When etcd does not answer.
+pub async fn save(options: &Options) -> Result<Snapshot, SnapshotError> {
+    let shared = Shared::connect(options).await?;
+    let loaded = feed::load(&shared).await?;
+    let mut ends = HashMap::new();
+    let mut entries = Vec::with_capacity(loaded.entries.len());
+    for Paged { entry, lease } in loaded.entries {
+        if Keys::is_own(entry.key.as_str()) {
+            continue;
+        }
+        let expires = match lease {
+            0 => 0,
+            lease => end_of(&shared, lease, &mut ends).await?,
+        };
+        entries.push(Arc::new(Entry { expires, ..copy(&entry) }));
+    }
+    Ok(Snapshot { entries, revision: loaded.revision })
+}
+
+fn copy(entry: &Entry) -> Entry {
+    Entry {
+        key: entry.key.clone(),
+        value: entry.value.clone(),
+        created: entry.created,
+        modified: entry.modified,
+        expires: entry.expires,
+        memo: std::sync::OnceLock::new(),
+    }
+}
+
+/// The wall-clock second at which a lease ends.
+async fn end_of(shared: &Shared, lease: i64, known: &mut HashMap<i64, u64>) -> Result<u64, Failure> {
+    if let Some(end) = known.get(&lease) {
+        return Ok(*end);
+    }
+    let answer = shared.members.call(|_, mut client| async move { client.lease_time_to_live(lease, None).await }).await;
+    let left = match answer {
+        Ok((answer, _)) => u64::try_from(answer.ttl()).unwrap_or(0),
+        Err(Failure::Refused(..)) => 0,
+        Err(failure) => return Err(failure),
+    };
+    known.insert(lease, now() + left.max(1));
+    Ok(now() + left.max(1))
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// Puts a snapshot into etcd; no API server may run on it. With `replace` it takes the place of what is there.
+///
+/// # Errors
+/// When etcd does not answer, or holds something and nobody said to replace it.
+pub async fn restore(options: &Options, snapshot: &Snapshot, replace: bool) -> Result<Revision, SnapshotError> {
+    let shared = Shared::connect(options).await?;
+    let (present, answered) = present(&shared).await?;
+    if present > 0 && !replace {
+        return Err(SnapshotError::NotEmpty(present));
+    }
+    // Until it is whole, no API server starts on it.
+    put(&shared, OFFSET, feed::RESTORING).await?;
+    clear(&shared).await?;
+    for batch in batches(&snapshot.entries) {
+        write_batch(&shared, batch).await?;
+    }
+    let current = put(&shared, OFFSET, feed::RESTORING).await?;
+    let wanted = snapshot.revision.max(answered).0 + GAP;
+    let offset = wanted.saturating_sub(current);
+    put(&shared, OFFSET, &offset.to_string()).await?;
+    Ok(Revision(wanted))
+}
+
+/// How many keys there are, and a revision above all that were answered.
+async fn present(shared: &Shared) -> Result<(usize, Revision), Failure> {
+    match feed::load(shared).await {
+        Ok(loaded) => {
+            let keys = loaded.entries.iter().filter(|p| !Keys::is_own(p.entry.key.as_str())).count();
+            Ok((keys, if keys == 0 && loaded.offset == 0 { Revision(0) } else { loaded.revision }))
+        }
+        // An earlier restore did not finish; what was answered before it, its own snapshot says.
+        Err(Failure::Refused(tonic::Code::FailedPrecondition, _)) => Ok((0, Revision(0))),
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn put(shared: &Shared, key: &str, value: &str) -> Result<u64, Failure> {
+    let key = shared.keys.outer(key);
+    let (answer, _) = shared
+        .members
+        .call(|mut kv, _| {
+            let (key, value) = (key.clone(), value.to_owned());
+            async move { kv.put(key, value, None).await }
+        })
+        .await?;
+    Ok(answer.header().and_then(|h| u64::try_from(h.revision()).ok()).unwrap_or(0))
+}
+
+/// Removes everything but the sign that a restore is under way.
+async fn clear(shared: &Shared) -> Result<(), Failure> {
+    let (start, end) = shared.keys.range();
+    let own = shared.keys.outer(OFFSET);
+    let ranges = [(start, own.clone()), (format!("{own}\0"), end)];
+    for (start, end) in ranges {
+        shared
+            .members
+            .call(|mut kv, _| {
+                let (start, end) = (start.clone(), end.clone());
+                async move { kv.delete(start, Some(DeleteOptions::new().with_range(end))).await }
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+fn batches(entries: &[Arc<Entry>]) -> Vec<&[Arc<Entry>]> {
+    let (mut batches, mut rest) = (Vec::new(), entries);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = rest.iter().take(KEYS).take_while(|e| {
+            bytes += e.value.len() + e.key.as_str().len();
+            bytes <= BYTES
+        });
+        let (batch, more) = rest.split_at(fits.count().max(1));
+        batches.push(batch);
+        rest = more;
+    }
+    batches
+}
+
+async fn write_batch(shared: &Shared, batch: &[Arc<Entry>]) -> Result<(), Failure> {
+    let mut puts = Vec::with_capacity(batch.len());
+    for entry in batch {
+        let lease = match entry.expires {
+            0 => None,
+            end if end <= now() => continue,
+            end => Some(shared.leases.take(&shared.members, end - now()).await?),
+        };
+        let options = lease.map(|id| PutOptions::new().with_lease(id));
+        puts.push(TxnOp::put(shared.keys.outer(entry.key.as_str()), entry.value.to_vec(), options));
+    }
+    let txn = Txn::new().and_then(puts);
+    shared
+        .members
+        .call(|mut kv, _| {
+            let txn = txn.clone();
+            async move { kv.txn(txn).await }
+        })
+        .await
+        .map(drop)
+}
