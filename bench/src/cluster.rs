@@ -36,11 +36,16 @@ impl Cluster {
 
     /// Starts the server; returns when the process was started.
     pub(crate) fn start(&mut self) -> Result<Instant, Failure> {
+        self.start_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(&mut self, more: &[&str]) -> Result<Instant, Failure> {
         std::fs::create_dir_all(&self.directory)?;
         let log = std::fs::File::options().create(true).append(true).open(self.log())?;
         let mut command = Command::new(&self.binary);
         command.arg("server").arg(format!("--name={}", self.name)).arg("--hostname-override=node-1");
-        command.arg("--data-dir").arg(&self.directory);
+        command.arg("--data-dir").arg(&self.directory).args(more);
         command.args(self.endpoint.iter().map(|endpoint| format!("--container-runtime-endpoint={endpoint}")));
         let start = Instant::now();
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).spawn()?;
@@ -77,6 +82,14 @@ impl Cluster {
         }
         let words = String::from_utf8_lossy(&output.stderr);
         Err(Failure::Other(format!("oxikube {}: {}", arguments.join(" "), words.trim())))
+    }
+
+    /// Process id of what runs on another machine of this cluster.
+    pub(crate) fn machine_process(&self, machine: &str) -> Result<i32, Failure> {
+        let text = std::fs::read_to_string(self.directory.join("nodes").join(machine).join("run/server.json"))?;
+        let record: serde_json::Value = serde_json::from_str(&text)?;
+        let pid = record.get("pid").and_then(serde_json::Value::as_i64).and_then(|pid| i32::try_from(pid).ok());
+        pid.ok_or_else(|| Failure::Other(format!("{machine} does not say its process")))
     }
 
     /// Process id of the server.

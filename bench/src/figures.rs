@@ -3,6 +3,7 @@
 mod bulk;
 mod engines;
 mod idle;
+mod nodes;
 mod objects;
 mod pods;
 mod restart;
@@ -46,6 +47,9 @@ pub(crate) async fn run(args: &Args, name: &str) -> Result<(), Failure> {
         Err(failure) => return give_up(bench.cluster, failure).await,
     }
     // After the other cluster, whose ports they take.
+    if bench.report.wants(nodes::FIGURES) {
+        nodes::measure(args, name, &bench.report).await?;
+    }
     engines::measure(args, name).await
 }
 

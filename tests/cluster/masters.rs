@@ -139,6 +139,7 @@ fn two_api_servers_share_an_etcd() {
     });
     nothing_read_is_stale(&masters);
     no_port_or_address_is_given_twice(&masters);
+    one_address_survives_a_hanging_server(&mut masters);
     masters.kill("api-0");
     eventually("the dead one is no endpoint any more", || match masters.endpoints(1) {
         one if one == ADDRESSES[1] => Ok(()),
@@ -156,6 +157,35 @@ fn two_api_servers_share_an_etcd() {
         let read = masters.kubectl(1, &["get", "configmap", "after"]);
         if read.ok { Ok(()) } else { Err(read.stderr) }
     });
+}
+
+/// The first server hangs from here on.
+fn one_address_survives_a_hanging_server(masters: &mut Masters) {
+    let servers = ADDRESSES.map(|a| format!("{a}:6443")).join(",");
+    masters.spawn("balancer", &["balancer".to_owned(), format!("--servers={servers}")]);
+    let through = |masters: &Masters| {
+        masters.cluster.kubectl(&[
+            "--server=https://127.0.0.1:7443",
+            "--request-timeout=3s",
+            "get",
+            "namespaces",
+            "-o",
+            "name",
+        ])
+    };
+    eventually("the API answers at the balancer", || {
+        let answer = through(masters);
+        if answer.ok { Ok(()) } else { Err(answer.stderr) }
+    });
+    masters.signal("api-0", "-STOP");
+    let stopped = Instant::now();
+    let mut streak = 0;
+    eventually("every request is answered again", || {
+        let answer = through(masters);
+        streak = if answer.ok { streak + 1 } else { 0 };
+        if streak >= 4 { Ok(()) } else { Err(answer.stderr) }
+    });
+    eprintln!("the address works again after {:?}, four requests included", stopped.elapsed());
 }
 
 fn nothing_read_is_stale(masters: &Masters) {

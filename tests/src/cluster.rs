@@ -52,14 +52,21 @@ impl Cluster {
         cluster.daemon =
             engine.start(|program| cluster.network.command(program), &place).unwrap_or_else(|e| panic!("{e}"));
         cluster.up(&[]);
-        let image = workspace().join("target/nginx.tar").display().to_string();
-        let mut import = cluster.oxikube_command();
-        import.args(["image", "import", &image]);
-        if let Some(data) = cluster.daemon.as_ref().and_then(Daemon::data) {
+        cluster.import_nginx();
+        cluster
+    }
+
+    /// Takes the nginx image in, on every machine.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn import_nginx(&self) {
+        let mut import = self.oxikube_command();
+        import.args(["image", "import"]).arg(workspace().join("target/nginx.tar"));
+        if let Some(data) = self.daemon.as_ref().and_then(Daemon::data) {
             import.arg("--data-dir").arg(data);
         }
         collect(import, None).must();
-        cluster
     }
 
     /// A cluster that is not started yet.

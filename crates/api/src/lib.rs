@@ -8,6 +8,7 @@ pub mod meta;
 pub mod names;
 pub mod protobuf;
 mod quantity;
+pub mod schedule;
 pub mod selector;
 pub mod status;
 pub mod time;

@@ -3,6 +3,7 @@
 //! <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>
 
 mod escalation;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod pod_tolerations;
 mod priority;
@@ -38,10 +39,11 @@ pub(crate) async fn mutate(
     }
     match (resource.group, resource.plural) {
         ("", "pods") => {
+            limit_ranger::fill(context, object).await?;
             taint_nodes::tolerate(object);
             service_account::admit(context, object).await?;
             priority::admit(context, object).await?;
-            pod_tolerations::admit(object);
+            pod_tolerations::admit(object, &context.server.config);
         }
         ("", "nodes") => taint_nodes::admit(object),
         ("", "persistentvolumes") => storage::admit_volume(object),
@@ -73,6 +75,13 @@ pub(crate) async fn validate(
 ) -> Result<(), ApiError> {
     if operation == Operation::Delete {
         namespace_lifecycle::protect(context, old)?;
+    }
+    let limited = matches!(
+        (context.kind.resource.group, context.kind.resource.plural, operation),
+        ("", "pods", Operation::Create) | ("", "persistentvolumeclaims", Operation::Create | Operation::Update)
+    );
+    if let Some(new) = new.filter(|_| limited && context.subresource.is_empty()) {
+        limit_ranger::check(context, new).await?;
     }
     if let Some(new) = new.filter(|_| context.subresource.is_empty()) {
         escalation::check(context, new, old).await?;

@@ -81,7 +81,7 @@ async fn ensure_all(
 /// One `APIService` a group and version: served here.
 fn api_services() -> Vec<(String, Value)> {
     let mut services = Vec::new();
-    for (group, versions) in api::catalogue::groups() {
+    for (group, versions) in crate::discovery::groups() {
         for (i, version) in versions.iter().enumerate() {
             let name = format!("{version}.{group}");
             let object = json!({

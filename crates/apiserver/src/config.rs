@@ -44,6 +44,10 @@ pub struct Config {
     pub cluster_dns: Option<IpAddr>,
     /// Ports of NodePort services.
     pub node_ports: RangeInclusive<u16>,
+    /// Seconds that pods stay on a node that is not ready, unless they say otherwise.
+    pub not_ready_toleration_seconds: i64,
+    /// Seconds that pods stay on a node that is not reachable, unless they say otherwise.
+    pub unreachable_toleration_seconds: i64,
     /// Seconds that Events are kept.
     pub event_ttl_seconds: u64,
     /// Where to write the audit log.

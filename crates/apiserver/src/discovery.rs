@@ -6,6 +6,8 @@ use api::GroupVersion;
 use api::catalogue::{self, Resource};
 use serde_json::{Value, json};
 
+use crate::rest::figures;
+
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// The answer to a discovery path, with its content type; none for other paths.
@@ -24,19 +26,45 @@ pub(crate) fn answer(path: &str, accept: &str) -> Option<(Value, &'static str)> 
         })),
         ["apis"] => plain(json!({
             "kind": "APIGroupList", "apiVersion": "v1",
-            "groups": catalogue::groups().into_iter().filter(|(g, _)| !g.is_empty()).map(|(g, v)| group(g, &v)).collect::<Vec<_>>(),
+            "groups": groups().into_iter().filter(|(g, _)| !g.is_empty()).map(|(g, v)| group(g, &v)).collect::<Vec<_>>(),
         })),
         ["api", version] => resources("", version).and_then(plain),
         ["apis", group_name] => {
-            let (_, versions) = catalogue::groups().into_iter().find(|(g, _)| g == group_name)?;
+            let (_, versions) = groups().into_iter().find(|(g, _)| g == group_name)?;
             let mut value = group(group_name, &versions);
             api::meta::put(&mut value, "kind", "APIGroup");
             api::meta::put(&mut value, "apiVersion", "v1");
             plain(value)
         }
+        ["apis", figures::GROUP, figures::VERSION] => plain(figures_plain()),
         ["apis", group, version] => resources(group, version).and_then(plain),
         _ => None,
     }
+}
+
+/// All groups: those of the catalogue, and the one of figures, of which nothing is stored.
+pub(crate) fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut groups = catalogue::groups();
+    groups.push((figures::GROUP, vec![figures::VERSION]));
+    groups
+}
+
+/// Resources of the group of figures: plural, kind, namespaced.
+const FIGURES: [(&str, &str, bool); 2] = [("nodes", "NodeMetrics", false), ("pods", "PodMetrics", true)];
+
+fn figures_plain() -> Value {
+    let entry = |(plural, kind, namespaced): (&str, &str, bool)| json!({"name": plural, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": ["get", "list"]});
+    json!({"kind": "APIResourceList", "apiVersion": "v1",
+        "groupVersion": format!("{}/{}", figures::GROUP, figures::VERSION), "resources": FIGURES.map(entry)})
+}
+
+fn figures_aggregated() -> Value {
+    let entry = |(plural, kind, namespaced): (&str, &str, bool)| {
+        json!({"resource": plural, "scope": if namespaced { "Namespaced" } else { "Cluster" }, "singularResource": "",
+            "responseKind": {"group": figures::GROUP, "version": figures::VERSION, "kind": kind}, "verbs": ["get", "list"]})
+    };
+    json!({"metadata": {"name": figures::GROUP, "creationTimestamp": null},
+        "versions": [{"version": figures::VERSION, "resources": FIGURES.map(entry), "freshness": "Current"}]})
 }
 
 fn group(name: &str, versions: &[&str]) -> Value {
@@ -87,7 +115,7 @@ fn entry(resource: &Resource) -> Value {
 
 /// `apidiscovery.k8s.io/v2`
 fn aggregate(wanted: impl Fn(&str) -> bool) -> Value {
-    let items: Vec<Value> = catalogue::groups()
+    let mut items: Vec<Value> = catalogue::groups()
         .into_iter()
         .filter(|(group, _)| wanted(group))
         .map(|(group, versions)| {
@@ -108,6 +136,9 @@ fn aggregate(wanted: impl Fn(&str) -> bool) -> Value {
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();
+    if wanted(figures::GROUP) {
+        items.push(figures_aggregated());
+    }
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
 }
 

@@ -183,6 +183,9 @@ where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<BoxError>,
 {
+    if request.group == rest::figures::GROUP && request.version == rest::figures::VERSION {
+        return figures(server, user, &request, &incoming.query).await;
+    }
     let kind = server.kinds.find(&request.group, &request.version, &request.resource);
     let kind = kind.ok_or_else(ApiError::no_such_path)?.clone();
     let agent = incoming.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -208,6 +211,19 @@ where
         body::warn(&mut answer, &warning);
     }
     Ok(if request.verb == "list" { compressed(answer, &headers) } else { answer })
+}
+
+/// What nodes and pods use at present: of the objects that are selected.
+async fn figures(
+    server: &Arc<Server>,
+    user: User,
+    request: &ResourceRequest,
+    query: &Query,
+) -> Result<Answer, ApiError> {
+    let kind = server.kinds.find("", "v1", &request.resource).ok_or_else(ApiError::no_such_path)?.clone();
+    let namespace = if kind.resource.namespaced() { request.namespace.as_str() } else { "" };
+    let context = Context::new(server.clone(), user, kind, namespace, Options::default());
+    Ok(body::json(StatusCode::OK, &rest::figures::answer(&context, request, query).await?))
 }
 
 async fn dispatch<B>(context: &Context, request: &ResourceRequest, incoming: Incoming<B>) -> Result<Answer, ApiError>
@@ -449,7 +465,7 @@ where
         ("eviction", "create") => {
             let eviction = read_object(incoming).await?;
             let pods = context.on(&context.kind, &context.namespace);
-            let status = rest::pod::evict(&pods, name, &eviction).await?;
+            let status = rest::eviction::evict(&pods, name, &eviction).await?;
             Ok(body::json(StatusCode::CREATED, &status))
         }
         ("token", "create") => {

@@ -69,6 +69,7 @@ impl ApiServer {
             documents: openapi::Documents::default(),
             kubelets: stream::kubelet::Kubelets::new(&config)?,
             metrics: metrics::Metrics::default(),
+            figures: rest::figures::Figures::default(),
             audit: audit::Audit::to(config.audit_log.as_deref())?,
             reads: Semaphore::new(config.max_reads),
             writes: Semaphore::new(config.max_writes),

@@ -1,8 +1,11 @@
 //! What some resources do beside storing: addresses of Services, bindings, evictions, tokens, reviews, scales.
 
 pub(crate) mod claims;
+pub(crate) mod eviction;
+pub(crate) mod figures;
 mod node;
 pub(crate) mod pod;
+pub(crate) mod quota;
 pub(crate) mod review;
 pub(crate) mod scale;
 pub(crate) mod service;
@@ -22,8 +25,15 @@ pub(crate) async fn claim(context: &Context, new: &mut Value, old: Option<&Value
         ("", "nodes") if context.subresource.is_empty() => node::claim(context, new, old, &mut claim).await,
         _ => Ok(()),
     };
-    match claimed {
-        Ok(()) => Ok(claim),
+    let charged = match claimed {
+        Ok(()) => quota::charge(context, new, old).await,
+        Err(error) => Err(error),
+    };
+    match charged {
+        Ok(charge) => {
+            claim.charge = charge;
+            Ok(claim)
+        }
         Err(error) => {
             claim.release(context).await;
             Err(error)

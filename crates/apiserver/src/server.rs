@@ -17,6 +17,7 @@ use crate::kind::Kinds;
 use crate::metrics::Metrics;
 use crate::openapi::Documents;
 use crate::registry::Options;
+use crate::rest::figures::Figures;
 use crate::rest::service::repair::Suspects;
 use crate::stream::kubelet::Kubelets;
 
@@ -31,6 +32,7 @@ pub(crate) struct Server {
     pub(crate) documents: Documents,
     pub(crate) kubelets: Kubelets,
     pub(crate) metrics: Metrics,
+    pub(crate) figures: Figures,
     pub(crate) audit: Audit,
     pub(crate) reads: Semaphore,
     pub(crate) writes: Semaphore,

@@ -73,8 +73,13 @@ pub struct Runner<R: Reconciler> {
 impl<R: Reconciler> Runner<R> {
     /// A runner with so many workers; nothing runs yet.
     pub fn new(reconciler: Arc<R>, workers: usize) -> Self {
+        Self::with_queue(reconciler, workers, WorkQueue::new())
+    }
+
+    /// A runner of a queue that others, such as the reconciler itself, know already.
+    pub fn with_queue(reconciler: Arc<R>, workers: usize, queue: WorkQueue<R::Key>) -> Self {
         let failures = Arc::new(Mutex::new(HashMap::new()));
-        Self { reconciler, queue: WorkQueue::new(), workers: workers.max(1), failures, sources: Vec::new() }
+        Self { reconciler, queue, workers: workers.max(1), failures, sources: Vec::new() }
     }
 
     /// The queue, for keys that come from elsewhere.

@@ -87,8 +87,7 @@ impl Pki {
     /// # Errors
     /// When files cannot be read or written, or are not keys and certificates.
     pub fn open(folder: &Path) -> Result<Self, PkiError> {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.map_err(|source| PkiError::Io { path: folder.into(), source })?;
+        make_folder(folder)?;
         let ca = match read_pair(folder, "ca")? {
             Some(pair) => pair,
             None => {
@@ -111,6 +110,11 @@ impl Pki {
         &self.ca.certificate
     }
 
+    /// The CA's certificate with its key.
+    pub fn authority(&self) -> &Pair {
+        &self.ca
+    }
+
     /// The service-account keys: private and public, PEM.
     ///
     /// # Errors
@@ -125,13 +129,22 @@ impl Pki {
     /// # Errors
     /// When files cannot be read or written.
     pub fn leaf(&self, file: &str, leaf: &Leaf) -> Result<Pair, PkiError> {
-        if let Some(pair) = read_pair(&self.folder, file)?
+        self.leaf_in(&self.folder, file, leaf)
+    }
+
+    /// The same in another folder, which is made when it is missing.
+    ///
+    /// # Errors
+    /// When files cannot be read or written.
+    pub fn leaf_in(&self, folder: &Path, file: &str, leaf: &Leaf) -> Result<Pair, PkiError> {
+        make_folder(folder)?;
+        if let Some(pair) = read_pair(folder, file)?
             && self.is_good(&pair, leaf)
         {
             return Ok(pair);
         }
         let pair = self.sign(leaf)?;
-        write_pair(&self.folder, file, &pair)?;
+        write_pair(folder, file, &pair)?;
         Ok(pair)
     }
 
@@ -225,6 +238,11 @@ fn leaf_params(leaf: &Leaf) -> Result<CertificateParams, rcgen::Error> {
     }
     params.subject_alt_names.extend(leaf.addresses.iter().map(|a| SanType::IpAddress(*a)));
     Ok(params)
+}
+
+fn make_folder(folder: &Path) -> Result<(), PkiError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| PkiError::Io { path: folder.into(), source })
 }
 
 fn read_pair(folder: &Path, name: &str) -> Result<Option<Pair>, PkiError> {

@@ -2,12 +2,15 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::{EventRecorder, Informer, Informers, Reconciler, Runner, Selection};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Pod;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::certificates::Authority;
 
 /// Gives the client of a controller by its service account's name, as `deployment-controller`.
 pub type ClientFor = Arc<dyn Fn(&str) -> kube::Client + Send + Sync>;
@@ -25,8 +28,14 @@ pub struct Config {
     pub node_cidr_mask: Option<u8>,
     /// The certificate authority that pods are to trust, in PEM; none publishes none.
     pub root_ca: Option<String>,
+    /// What certificates are signed with; none signs none.
+    pub authority: Option<Authority>,
     /// Finished pods that are kept at most; upstream's default is 12500.
     pub terminated_pods: usize,
+    /// A node that is not heard of for this long is taken for unreachable; upstream's default is 50 s.
+    pub node_monitor_grace_period: Duration,
+    /// A node that has never said anything gets this long; upstream's default is 60 s.
+    pub node_startup_grace_period: Duration,
 }
 
 #[derive(Clone)]

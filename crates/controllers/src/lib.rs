@@ -3,32 +3,45 @@
 //! One folder a controller: `plan` decides and is pure, `run` reads and writes. Informers are shared; each controller
 //! writes under its own service account.
 
+mod bootstrap;
+mod certificates;
+mod clusterroleaggregation;
 mod common;
 mod context;
+mod cronjob;
 mod daemonset;
 mod deployment;
+mod disruption;
 mod endpointslice;
 mod ephemeralvolume;
 mod garbagecollector;
+mod job;
 mod localpath;
 mod namespace;
 mod nodeipam;
 mod nodelifecycle;
 mod persistentvolume;
+mod podautoscaler;
 mod podgc;
 mod replicaset;
+mod resourcequota;
 mod rootca;
 mod serviceaccount;
+mod statefulset;
 mod tainteviction;
+mod ttlafterfinished;
 mod volumeexpand;
 mod volumeprotection;
 
 use std::future::Future;
 use std::pin::Pin;
 
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::ReplicationController;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use certificates::Authority;
 use context::Context;
 pub use context::{ClientFor, Config};
 
@@ -71,9 +84,21 @@ fn all(context: &Context, shutdown: &CancellationToken) -> Vec<(&'static str, Ru
         ("serviceaccount", Box::pin(serviceaccount::run(context(), stop()))),
         ("root-ca-publisher", Box::pin(rootca::run(context(), stop()))),
         ("node-ipam", Box::pin(nodeipam::run(context(), stop()))),
-        ("replicaset", Box::pin(replicaset::run(context(), stop()))),
+        ("replicaset", Box::pin(replicaset::run::<ReplicaSet>(context(), stop()))),
+        ("replicationcontroller", Box::pin(replicaset::run::<ReplicationController>(context(), stop()))),
+        ("statefulset", Box::pin(statefulset::run(context(), stop()))),
         ("deployment", Box::pin(deployment::run(context(), stop()))),
         ("daemonset", Box::pin(daemonset::run(context(), stop()))),
+        ("job", Box::pin(job::run(context(), stop()))),
+        ("ttl-after-finished", Box::pin(ttlafterfinished::run(context(), stop()))),
+        ("cronjob", Box::pin(cronjob::run(context(), stop()))),
+        ("certificates", Box::pin(certificates::run(context(), stop()))),
+        ("bootstrap-signer", Box::pin(bootstrap::run_signer(context(), stop()))),
+        ("token-cleaner", Box::pin(bootstrap::run_cleaner(context(), stop()))),
+        ("clusterrole-aggregation", Box::pin(clusterroleaggregation::run(context(), stop()))),
+        ("disruption", Box::pin(disruption::run(context(), stop()))),
+        ("resourcequota", Box::pin(resourcequota::run(context(), stop()))),
+        ("podautoscaler", Box::pin(podautoscaler::run(context(), stop()))),
         ("endpointslice", Box::pin(endpointslice::run(context(), stop()))),
         ("node-lifecycle", Box::pin(nodelifecycle::run(context(), stop()))),
         ("taint-eviction", Box::pin(tainteviction::run(context(), stop()))),

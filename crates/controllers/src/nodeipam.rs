@@ -37,6 +37,11 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     start(runner, nodes.synced(), shutdown).await;
 }
 
+/// The API server gives a range to one node only; another process, that leads or thinks so, was faster.
+fn belongs_to_another(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409 && status.message.contains("belongs to another node"))
+}
+
 fn range_of(node: &Node) -> Option<IpNet> {
     node.spec.as_ref()?.pod_cidr.as_ref()?.parse().ok()
 }
@@ -78,6 +83,10 @@ impl Reconciler for NodeIpam {
         let api = Api::<Node>::all(self.client.clone());
         match api.patch(key, &PatchParams::default(), &Patch::Strategic(&patch)).await {
             Err(error) if client::write::is_not_found(&error) => Ok(Outcome::Done),
+            Err(error) if belongs_to_another(&error) => {
+                self.ranges.lock().lost(key);
+                Err(error)
+            }
             other => other.map(|_| Outcome::Done),
         }
     }

@@ -1,7 +1,5 @@
 //! Jobs and CronJobs.
 
-mod schedule;
-
 use api::field::FieldError;
 use serde_json::{Value, json};
 
@@ -164,9 +162,22 @@ fn cron_job(cron: &Value) -> Errors {
     let spec = At::field(cron, "spec");
     let schedule = spec.get("schedule");
     if check::required(&schedule, &mut errors)
-        && let Err(why) = schedule::check(schedule.str())
+        && let Err(why) = check_schedule(schedule.str())
     {
         errors.push(schedule.invalid(why));
+    }
+    let zone = spec.get("timeZone");
+    match zone.value {
+        Value::String(name) if name.is_empty() => errors.push(zone.invalid("timeZone must be nil or non-empty string")),
+        Value::String(name) if name.eq_ignore_ascii_case("local") => {
+            errors.push(
+                zone.invalid("timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"),
+            );
+        }
+        Value::String(name) if api::schedule::zone(name).is_none() => {
+            errors.push(zone.invalid(format!("unknown time zone {name}")));
+        }
+        _ => {}
     }
     for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
         check::not_negative(&spec.get(field), &mut errors);
@@ -174,6 +185,13 @@ fn cron_job(cron: &Value) -> Errors {
     check::required_one_of(&spec.get("concurrencyPolicy"), &["Allow", "Forbid", "Replace"], &mut errors);
     job_spec(&spec.get("jobTemplate").get("spec"), &mut errors);
     errors
+}
+
+fn check_schedule(text: &str) -> Result<(), String> {
+    if text.contains("TZ") {
+        return Err("cannot use TZ or CRON_TZ in schedule, use timeZone field instead".into());
+    }
+    api::schedule::Schedule::parse(text).map(drop)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod convert;
 mod core;
 mod discovery;
 mod misc;
+pub mod quota;
 mod rbac;
 mod rules;
 mod storage;

@@ -13,6 +13,7 @@ use cri::v1::{NetworkConfig, RuntimeConfig};
 use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeStatus, Taint};
 use kube::Api;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -28,17 +29,52 @@ pub(crate) struct NodeKeeper {
     context: Arc<Context>,
     facts: Facts,
     changed: Arc<Notify>,
+    news: Arc<Mutex<News>>,
+}
+
+/// What others did to the Node.
+#[derive(Default)]
+enum News {
+    #[default]
+    None,
+    /// They say that nothing is heard of it, which is written here.
+    Contradicted(Box<NodeStatus>),
+    /// They deleted it.
+    Gone,
+}
+
+impl News {
+    fn of(change: &Change<Node>) -> Self {
+        let unknown = |status: &NodeStatus| {
+            let conditions = status.conditions.iter().flatten();
+            conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "Unknown")
+        };
+        match change {
+            Change::Applied { new, .. } => match new.status.clone().filter(unknown) {
+                Some(status) => Self::Contradicted(Box::new(status)),
+                None => Self::None,
+            },
+            Change::Deleted { .. } => Self::Gone,
+            Change::Resync => Self::None,
+        }
+    }
 }
 
 impl NodeKeeper {
     pub(crate) fn new(context: Arc<Context>, facts: Facts) -> Self {
-        Self { context, facts, changed: Arc::new(Notify::new()) }
+        Self { context, facts, changed: Arc::new(Notify::new()), news: Arc::default() }
     }
 
-    /// Hands the node's address range to the engine as soon as it has one.
+    /// Hands the node's address range to the engine as soon as it has one, and hears what others do to the Node.
     pub(crate) fn follow(&self, informer: &Informer<Node>) -> (HandlerGuard<Node>, impl Future<Output = ()> + use<>) {
         let (sender, mut ranges) = tokio::sync::watch::channel(None::<String>);
+        let (news, heard) = (Arc::clone(&self.news), Arc::clone(&self.changed));
         let guard = informer.on_change(move |change| {
+            let new = News::of(change);
+            if !matches!(new, News::None) {
+                *news.lock() = new;
+                heard.notify_one();
+            }
             if let Change::Applied { new, .. } = change {
                 let range = pod_range(new);
                 sender.send_if_modified(|known| {
@@ -74,6 +110,15 @@ impl NodeKeeper {
         let mut failures = 0_u32;
         let mut first = true;
         loop {
+            let news = std::mem::take(&mut *self.news.lock());
+            match news {
+                News::None => {}
+                News::Contradicted(status) => told = *status,
+                News::Gone => {
+                    told = self.register().await;
+                    first = true;
+                }
+            }
             let status = status::status(&self.context, &self.facts, &told).await;
             let due = first || told_at.elapsed() >= at_least || status::differs(&told, &status);
             if due {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{self, roles};
-use crate::compose::Endpoint;
+use crate::compose::{self, Endpoint};
 use crate::logging::LogArgs;
 use crate::problem::{During, Problem};
 use crate::store::EtcdArgs;
@@ -20,6 +20,9 @@ use crate::store::EtcdArgs;
     after_help = "Example:\n  oxikube up -f examples/nginx.yaml\n  export KUBECONFIG=/var/lib/oxikube/admin.kubeconfig\n  kubectl get pods"
 )]
 struct Cli {
+    /// Run in this network namespace, as on the machine of that network
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    netns: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -38,6 +41,9 @@ enum Command {
     /// Run the cluster in the foreground
     #[command(after_help = "Example:\n  oxikube server --data-dir /var/lib/oxikube")]
     Server(ServerArgs),
+    /// Run a node: kubelet, container engine, service proxy and resolver
+    #[command(after_help = "Example:\n  oxikube node --data-dir /var/lib/oxikube")]
+    Node(commands::node::NodeArgs),
     /// Run the API server alone
     #[command(
         after_help = "Example:\n  oxikube apiserver --tls-cert-file pki/apiserver.crt --tls-private-key-file pki/apiserver.key ..."
@@ -65,6 +71,11 @@ enum Command {
     /// Offer the native container engine to others, as CRI on a socket
     #[command(after_help = "Example:\n  oxikube cri --listen unix:///run/oxikube/cri.sock --pod-cidr 10.244.0.0/24")]
     Cri(commands::cri::CriArgs),
+    /// Pass connections on to those of several API servers that are alive
+    #[command(
+        after_help = "Example:\n  oxikube balancer --listen 127.0.0.1:7443 --servers 10.0.0.1:6443,10.0.0.2:6443"
+    )]
+    Balancer(roles::balancer::BalancerArgs),
     /// Make keys, certificates and kubeconfigs
     #[command(after_help = "Example:\n  oxikube certs create --server https://10.0.0.1:6443")]
     Certs(commands::certs::CertsArgs),
@@ -100,9 +111,18 @@ pub(crate) struct ServerArgs {
     /// Name of the instance, which its bridge, cgroups and nftables table carry
     #[arg(long, default_value = "oxikube")]
     pub(crate) name: String,
-    /// Name of the node [default: the host's]
+    /// Machines, this one counted; the others are network namespaces on it [default: as before, 1 at first]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub(crate) nodes: Option<u32>,
+    /// Address range of the machines of --nodes
+    #[arg(long, default_value = "10.245.0.0/24", value_name = "CIDR", value_parser = compose::node_network)]
+    pub(crate) node_network: ipnet::Ipv4Net,
+    /// Name of the node [default: the host's; NAME-0 with --nodes]
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname_override: Option<String>,
+    /// Address of the node [default: the one this machine reaches others from]
+    #[arg(long, value_name = "IP")]
+    pub(crate) node_ip: Option<std::net::IpAddr>,
     /// Address range of pods
     #[arg(long, default_value = "10.244.0.0/16", value_name = "CIDR")]
     pub(crate) cluster_cidr: ipnet::IpNet,
@@ -115,6 +135,15 @@ pub(crate) struct ServerArgs {
     /// Port of the kubelet
     #[arg(long, default_value_t = 10250, value_name = "PORT")]
     pub(crate) kubelet_port: u16,
+    /// How long a node may be silent before it counts as not ready
+    #[arg(long, default_value = "50s", value_parser = duration, value_name = "DURATION")]
+    pub(crate) node_monitor_grace_period: Duration,
+    /// Seconds that pods stay on a node that is not ready, unless they say otherwise
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..))]
+    pub(crate) default_not_ready_toleration_seconds: i64,
+    /// Seconds that pods stay on a node that is not reachable, unless they say otherwise
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..))]
+    pub(crate) default_unreachable_toleration_seconds: i64,
     /// Write an audit log, one JSON line a request
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_log_path: Option<PathBuf>,
@@ -143,13 +172,19 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Result<(), Problem> {
-    match Cli::parse().command {
+    let cli = Cli::parse();
+    if let Some(netns) = &cli.netns {
+        // There is no other thread yet.
+        sys::namespace::enter_net(netns).during("cannot run on that machine")?;
+    }
+    match cli.command {
         Command::Up(args) => runtime()?.block_on(commands::up::run(args)),
         Command::Down(args) => runtime()?.block_on(commands::down::run(&args)),
         Command::Image(args) => runtime()?.block_on(commands::image::run(args)),
         Command::Status(args) => runtime()?.block_on(commands::status::run(&args)),
         Command::Snapshot(args) => runtime()?.block_on(commands::snapshot::run(args)),
         Command::Server(args) => commands::server::run(args),
+        Command::Node(args) => roles::run(&args.log.clone(), |stop| commands::node::run(args, stop)),
         Command::Apiserver(args) => roles::run(&args.log.clone(), |stop| roles::apiserver::run(*args, stop)),
         Command::ControllerManager(args) => {
             roles::run(&args.log.clone(), |stop| roles::controller_manager::run(args, stop))
@@ -159,6 +194,7 @@ pub(crate) fn run() -> Result<(), Problem> {
         Command::Proxy(args) => roles::run(&args.log.clone(), |stop| roles::proxy::run(args, stop)),
         Command::Dns(args) => roles::run(&args.log.clone(), |stop| roles::dns::run(args, stop)),
         Command::Cri(args) => roles::run(&args.log.clone(), |stop| commands::cri::run(args, stop)),
+        Command::Balancer(args) => roles::run(&args.log.clone(), |stop| roles::balancer::run(args, stop)),
         Command::Certs(args) => commands::certs::run(args),
         Command::Kubeconfig(data) => commands::kubeconfig::run(&data),
     }

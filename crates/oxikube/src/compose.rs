@@ -3,43 +3,55 @@
 mod config;
 mod endpoint;
 mod engine;
+mod machines;
 mod node;
 mod plugin;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use apiserver::{ApiServer, User};
+use cluster::node::NodeFiles;
 use cluster::pki::{Leaf, Pki};
 use controllers::Controllers;
-use proxy::Proxy;
 use scheduler::Scheduler;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ServerArgs;
-use crate::images;
 use crate::instance::Instance;
 use crate::leader::{self, Guarded};
 use crate::problem::{During, Problem};
 use crate::store;
 
-pub(crate) use config::{advertise_address, api_certificates, kubelet_certificate, node_name};
+pub(crate) use config::{advertise_address, api_certificates, kubelet_certificate, node_name, server_node};
 pub(crate) use endpoint::Endpoint;
-pub(crate) use node::Node;
+pub(crate) use machines::{
+    Fleet, network as node_network, roots as machine_roots, serving, teardown as take_machines_down,
+};
+pub(crate) use node::{Clients, Node};
 
-/// Runs the cluster until `shutdown`. `started` is called when the API answers.
+/// How long certificates are good that the cluster signs for others.
+const SIGNED: Duration = Duration::from_secs(365 * 86_400);
+
+/// Runs the cluster until `shutdown`. `started` is called with the node's name when the API
+/// answers.
 pub(crate) async fn run(
     args: &ServerArgs,
     instance: &Instance,
     shutdown: CancellationToken,
-    started: impl FnOnce() -> Result<(), Problem>,
+    started: impl FnOnce(String) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
-    let name = node_name(args.hostname_override.as_ref())?;
-    let address = config::advertise_address()?;
     let listener = bind(SocketAddr::from(([0, 0, 0, 0], args.api_port)), "--api-port").await?;
+    let fleet = Fleet::open(instance, args)?;
+    if let Some(fleet) = &fleet {
+        fleet.make().await?;
+    }
+    let (settings, address) = server_node(args, fleet.as_ref())?;
+    let name = settings.node.clone();
     let pki = Pki::open(&instance.path("pki")).during("cannot prepare keys and certificates")?;
     let api_config = config::api_server(args, &pki, &name, address)?;
     write_kubeconfig(args, instance, &pki)?;
@@ -53,30 +65,21 @@ pub(crate) async fn run(
         let (api, stop) = (api.clone(), serving.clone());
         tokio::spawn(async move { api.run(listener, stop).await })
     };
-    started()?;
+    started(name.clone())?;
     let mut roles = Roles::new(shutdown.clone());
-    let node = Node::open(instance, &args.name, args.cluster_cidr, &args.container_runtime_endpoint).await?;
-    node.prepare().await?;
-    roles.run("images", images::serve(instance.path("run/images.sock"), node.engine.clone(), shutdown.clone()));
-    let user = User::authenticated(&format!("system:node:{name}"), &["system:nodes"]);
-    let kubelet = node.kubelet(args, instance, &pki, &name, address, api.client(user)).await?;
-    // A server that is alone on its store does not elect: it would only wait for its own lease after a crash.
-    let elect = |role| args.etcd.is_given().then(|| leader::here(role)).transpose();
-    let own = api.client(User::authenticated("system:kube-controller-manager", &[]));
-    let config = controllers(args, &api, &pki);
-    let work = move |guard: Guarded, ended| Controllers::build(guarded(&config, &guard)).run(ended);
-    roles.run("controller-manager", leader::run(own, elect("kube-controller-manager")?, shutdown.clone(), work));
-    let own = api.client(User::authenticated("system:kube-scheduler", &[]));
-    let client = own.clone();
-    let work =
-        move |guard: Guarded, ended| Scheduler::build(scheduler::Config::default(), guard(client.clone())).run(ended);
-    roles.run("scheduler", leader::run(own, elect("kube-scheduler")?, shutdown.clone(), work));
-    roles.run("kubelet", kubelet.run(shutdown.clone()));
-    let proxy = config::proxy(args, &name);
-    let informers = client::Informers::new(api.client(User::authenticated("system:kube-proxy", &[])));
-    roles.run("proxy", Proxy::build(proxy, &informers).run(shutdown.clone()));
-    if let Some(dns) = node.dns(args, api.client(User::service_account("kube-system", "kube-dns"))).await? {
-        roles.run("dns", dns.run(shutdown.clone()));
+    lead(&mut roles, args, &api, &pki)?;
+    let node = Node::open(instance, &settings).await?;
+    kubelet_certificate(&pki, &name, address)?;
+    let tls = machines::serving(&NodeFiles::new(instance.root()));
+    let clients = Clients {
+        kubelet: api.client(User::authenticated(&cluster::node::user(&name), &["system:nodes"])),
+        proxy: api.client(User::authenticated("system:kube-proxy", &[])),
+        dns: api.client(User::service_account("kube-system", "kube-dns")),
+    };
+    node.run(&mut roles, instance, node.kubelet_config(instance, address, tls), clients).await?;
+    if let Some(fleet) = fleet {
+        fleet.furnish(&pki)?;
+        roles.run("machines", fleet.run(roles.stop()));
     }
     roles.wait().await;
     node.engine.close().await;
@@ -84,25 +87,33 @@ pub(crate) async fn run(
     api_task.await.during("the API server failed")?.during("the API server failed")
 }
 
+/// A node that has never said anything has this long at least.
+const STARTUP_GRACE: Duration = Duration::from_secs(60);
+
 /// Roles under way. One that ends before it is told to ends the server: whoever supervises it starts it anew.
-struct Roles {
+pub(crate) struct Roles {
     tasks: JoinSet<&'static str>,
     shutdown: CancellationToken,
 }
 
 impl Roles {
-    fn new(shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(shutdown: CancellationToken) -> Self {
         Self { tasks: JoinSet::new(), shutdown }
     }
 
-    fn run(&mut self, name: &'static str, role: impl Future<Output = ()> + Send + 'static) {
+    /// What tells them to stop.
+    pub(crate) fn stop(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
+    pub(crate) fn run(&mut self, name: &'static str, role: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(async move {
             role.await;
             name
         });
     }
 
-    async fn wait(mut self) {
+    pub(crate) async fn wait(mut self) {
         while let Some(ended) = self.tasks.join_next().await {
             match ended {
                 Ok(role) if self.shutdown.is_cancelled() => tracing::info!(role, "stopped"),
@@ -122,8 +133,31 @@ fn controllers(args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki) -> controller
         cluster_cidr: Some(args.cluster_cidr),
         node_cidr_mask: None,
         root_ca: Some(pki.ca().to_owned()),
+        authority: Some(controllers::Authority {
+            certificate: pki.authority().certificate.clone(),
+            key: pki.authority().key.clone(),
+            duration: SIGNED,
+        }),
         terminated_pods: 12_500,
+        node_monitor_grace_period: args.node_monitor_grace_period,
+        node_startup_grace_period: args.node_monitor_grace_period.max(STARTUP_GRACE),
     }
+}
+
+/// Runs the parts of which one in the cluster is at work. A server that is alone on its store does not elect: it would
+/// only wait for its own lease after a crash.
+fn lead(roles: &mut Roles, args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki) -> Result<(), Problem> {
+    let elect = |role| args.etcd.is_given().then(|| leader::here(role)).transpose();
+    let own = api.client(User::authenticated("system:kube-controller-manager", &[]));
+    let config = controllers(args, api, pki);
+    let work = move |guard: Guarded, ended| Controllers::build(guarded(&config, &guard)).run(ended);
+    roles.run("controller-manager", leader::run(own, elect("kube-controller-manager")?, roles.stop(), work));
+    let own = api.client(User::authenticated("system:kube-scheduler", &[]));
+    let client = own.clone();
+    let work =
+        move |guard: Guarded, ended| Scheduler::build(scheduler::Config::default(), guard(client.clone())).run(ended);
+    roles.run("scheduler", leader::run(own, elect("kube-scheduler")?, roles.stop(), work));
+    Ok(())
 }
 
 /// The controllers of one term as the leader.
@@ -136,14 +170,14 @@ fn guarded(config: &controllers::Config, guard: &Guarded) -> controllers::Config
     }
 }
 
-/// Takes away what the cluster left on the host: containers, network, cgroups.
+/// Takes away what a server or a node left on the host: containers, network, cgroups.
 pub(crate) async fn teardown(instance: &Instance, name: &str) -> Result<(), Problem> {
     if !Path::new(&instance.path("podnet")).exists() {
         return Ok(());
     }
-    // The range of the cluster plays no part in taking the network away.
-    let any = ipnet::IpNet::V4(ipnet::Ipv4Net::default());
-    Node::open(instance, name, any, &instance.engine()?).await?.teardown().await?;
+    let mut settings = instance.node_settings()?;
+    name.clone_into(&mut settings.name);
+    Node::open(instance, &settings).await?.teardown().await?;
     instance.forget_engine()?;
     proxy::teardown(name).await.during("cannot remove the rules of services")?;
     sys::mount::unmount_below(instance.root()).during("cannot unmount the volumes of pods")

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 
+use cluster::node::{NodeFiles, NodeSettings};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +158,12 @@ impl Instance {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(file(&path, &e)),
             _ => Ok(()),
         }
+    }
+
+    /// What the node of this directory is told, as far as that is written down.
+    pub(crate) fn node_settings(&self) -> Result<NodeSettings, Problem> {
+        let written = NodeFiles::new(&self.root).settings().map_err(|e| Problem::new(e.to_string()))?;
+        Ok(written.unwrap_or_else(|| NodeSettings::new(&self.name().unwrap_or_else(|| "oxikube".to_owned()), "")))
     }
 
     /// Whether the server runs, was stopped, or crashed.

@@ -11,12 +11,12 @@ use ipnet::Ipv4Net;
 use nix::fcntl::{Flock, FlockArg};
 use sys::SysError;
 use sys::namespace;
-use sys::netlink::Netlink;
+use sys::netlink::{Netlink, mac_of};
 use sys::nft::{Kernel, Ruleset};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::ipam::{Leases, gateway};
-use crate::rules;
+use crate::{names, nodes, rules};
 
 /// How a node's network is set up.
 #[derive(Debug, Clone)]
@@ -65,7 +65,8 @@ impl PodNet {
     pub fn open(config: Config) -> Result<Self, NetworkError> {
         fs::create_dir_all(&config.dir).map_err(|e| failed("create directory", "", &e))?;
         let leases = read(&config.dir)?;
-        let (bridge, table) = (bridge_name(&config.instance), format!("{}_podnet", identifier(&config.instance)));
+        let (bridge, table) =
+            (names::bridge(&config.instance), format!("{}_podnet", names::identifier(&config.instance)));
         Ok(Self { config, bridge, table, leases: Mutex::new(leases) })
     }
 
@@ -96,7 +97,7 @@ impl PodNet {
     /// What a sandbox has: its address, and the host's end of its link.
     pub(crate) async fn attached(&self, sandbox: &str) -> Result<Option<(Ipv4Addr, String)>, NetworkError> {
         let leases = self.hold().await?;
-        Ok(leases.by_sandbox.get(sandbox).map(|lease| (lease.address, link_name(sandbox))))
+        Ok(leases.by_sandbox.get(sandbox).map(|lease| (lease.address, names::sandbox_link(sandbox))))
     }
 
     /// Name of the bridge.
@@ -129,6 +130,7 @@ impl PodNet {
     async fn set_up(&self, range: Ipv4Net, old: Option<Ipv4Net>, leases: &Leases) -> Result<(), SysError> {
         let netlink = Netlink::here()?;
         netlink.bridge(&self.bridge).await?;
+        netlink.set_mac(&self.bridge, mac_of(gateway(range))).await?;
         netlink.address(&self.bridge, IpAddr::V4(gateway(range)), range.prefix_len()).await?;
         if let Some(old) = old {
             netlink.remove_address(&self.bridge, IpAddr::V4(gateway(old))).await?;
@@ -150,9 +152,10 @@ impl PodNet {
         let removed = async {
             let netlink = Netlink::here()?;
             for sandbox in leases.by_sandbox.keys() {
-                netlink.remove(&link_name(sandbox)).await?;
+                netlink.remove(&names::sandbox_link(sandbox)).await?;
             }
             netlink.remove(&self.bridge).await?;
+            nodes::remove(&netlink, &self.config.instance).await?;
             Kernel.apply(rules::removal(&self.table)).await
         };
         removed.await.map_err(|e: SysError| failed("tear down", "", &e))?;
@@ -167,7 +170,7 @@ impl PodNet {
     }
 
     async fn connect(&self, what: &Attachment, address: Ipv4Addr, range: Ipv4Net) -> Result<(), SysError> {
-        let (outside, name) = (Netlink::here()?, link_name(&what.sandbox_id));
+        let (outside, name) = (Netlink::here()?, names::sandbox_link(&what.sandbox_id));
         // What an interrupted attempt left behind would be in the way.
         outside.remove(&name).await?;
         outside.veth_into(&name, "eth0", &what.netns, self.config.mtu).await?;
@@ -216,7 +219,7 @@ impl PodNetwork for PodNet {
         let mut next = leases.clone();
         let had = next.release(sandbox_id);
         let detached = async {
-            Netlink::here()?.remove(&link_name(sandbox_id)).await?;
+            Netlink::here()?.remove(&names::sandbox_link(sandbox_id)).await?;
             if had.is_some_and(|lease| !lease.ports.is_empty()) { self.apply_ports(&next).await } else { Ok(()) }
         };
         detached.await.map_err(|e: SysError| failed("detach", sandbox_id, &e))?;
@@ -251,26 +254,6 @@ fn not_ready() -> NetworkError {
 
 fn failed(operation: &'static str, sandbox: &str, cause: &dyn std::error::Error) -> NetworkError {
     NetworkError::Failed { operation, sandbox: sandbox.to_owned(), cause: cause.to_string() }
-}
-
-/// An instance name as nft and the kernel take it.
-fn identifier(instance: &str) -> String {
-    instance.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
-}
-
-/// Names of links have at most 15 characters: `oxikube` makes `oxikube0`, a longer name is cut and told apart by a sum.
-fn bridge_name(instance: &str) -> String {
-    let name = identifier(instance);
-    if name.len() <= 12 {
-        return format!("{name}0");
-    }
-    let sum = name.bytes().fold(0x811c_9dc5_u32, |sum, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    format!("{}{sum:08x}0", name.chars().take(6).collect::<String>())
-}
-
-/// The host's end of a sandbox's link.
-fn link_name(sandbox: &str) -> String {
-    format!("veth{}", sandbox.chars().filter(char::is_ascii_alphanumeric).take(11).collect::<String>())
 }
 
 #[cfg(test)]
@@ -381,13 +364,5 @@ mod tests {
             net.detach("a", &a).await.unwrap();
             net.teardown().await.unwrap();
         });
-    }
-
-    #[test]
-    fn names_fit_the_kernel() {
-        assert_eq!(bridge_name("oxikube"), "oxikube0");
-        let (a, b) = (bridge_name("a-rather-long-instance-1"), bridge_name("a-rather-long-instance-2"));
-        assert_ne!(a, b);
-        assert!(a.len() <= 15 && link_name("0123456789abcdef").len() <= 15);
     }
 }

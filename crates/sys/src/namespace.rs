@@ -107,3 +107,18 @@ pub fn within_net<T: Send>(namespace: &Path, work: impl FnOnce() -> io::Result<T
     });
     done.unwrap_or_else(|_| Err(io::Error::other("panic"))).map_err(|e| SysError::at("work inside", namespace, e))
 }
+
+/// Whether a namespace is pinned in this file. A restart of the machine leaves the file and takes the namespace.
+pub fn is_pinned(file: &Path) -> bool {
+    use nix::sys::statfs::{FsType, statfs};
+    /// The kernel's number of the file system that namespaces live in.
+    const NSFS: FsType = FsType(0x6e73_6673);
+    statfs(file).is_ok_and(|found| found.filesystem_type() == NSFS)
+}
+
+/// Moves the calling thread into a pinned network namespace; threads that it starts later are in it, too. Meant for the
+/// only thread of a process that has just begun.
+pub fn enter_net(namespace: &Path) -> Result<()> {
+    let file = File::open(namespace).map_err(|e| SysError::at("open namespace", namespace, e))?;
+    setns(&file, CloneFlags::CLONE_NEWNET).map_err(|e| SysError::at("enter namespace", namespace, e))
+}

@@ -1,5 +1,13 @@
 //! Links, addresses and routes, through route netlink.
 
+mod changes;
+mod routes;
+mod tunnel;
+
+pub use changes::Changes;
+pub use routes::{OwnAddress, Route, RouteTag};
+pub use tunnel::{Mac, Remote, Vxlan};
+
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,6 +32,28 @@ impl Drop for Netlink {
     fn drop(&mut self) {
         self.connection.abort();
     }
+}
+
+/// A number that tells names apart (FNV-1a).
+pub fn sum(name: &str) -> u32 {
+    name.bytes().fold(0x811c_9dc5, |sum, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// A name as links may have it, which is 15 characters at most: a longer one is cut and told apart by a sum. The suffix
+/// is kept.
+pub fn link_name(name: &str, suffix: &str) -> String {
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    if name.len() + suffix.len() <= 15 {
+        return format!("{name}{suffix}");
+    }
+    let head: String = name.chars().take(7_usize.saturating_sub(suffix.len())).collect();
+    format!("{head}{:08x}{suffix}", sum(&name))
+}
+
+/// A hardware address made from an IP address: locally administered, the same whoever works it out.
+pub fn mac_of(address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    [0x0e, 0x6f, a, b, c, d]
 }
 
 fn failed(operation: &'static str, subject: &str, error: rtnetlink::Error) -> SysError {
@@ -123,6 +153,14 @@ impl Netlink {
         self.handle.link().set_port(port).execute().await.map_err(|e| failed("configure bridge port", name, e))
     }
 
+    /// Gives a link a hardware address of its own. A bridge without one has the lowest of its ports', which changes with
+    /// them, and its neighbours then send to an address that is nobody's.
+    pub async fn set_mac(&self, name: &str, mac: Mac) -> Result<()> {
+        let index = self.required(name).await?;
+        let message = LinkUnspec::new_with_index(index).address(mac.to_vec()).build();
+        self.handle.link().set(message).execute().await.map_err(|e| failed("set hardware address of", name, e))
+    }
+
     /// Brings a link up.
     pub async fn up(&self, name: &str) -> Result<()> {
         let index = self.required(name).await?;
@@ -167,11 +205,17 @@ impl Netlink {
         let added = self.handle.route().add(route).execute().await;
         unless_there(added).map_err(|e| failed("add default route by", &gateway.to_string(), e))
     }
+}
 
-    /// Sends a range of addresses to `gateway`, replacing an older route to it.
-    pub async fn route(&self, to: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) -> Result<()> {
-        let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, prefix).gateway(gateway).build();
-        let added = self.handle.route().add(route).replace().execute().await;
-        added.map_err(|e| failed("add route to", &format!("{to}/{prefix}"), e))
+#[cfg(test)]
+mod tests {
+    use super::link_name;
+
+    #[test]
+    fn names_of_links_fit_the_kernel() {
+        assert_eq!(link_name("oxikube", "0"), "oxikube0");
+        let (a, b) = (link_name("a-rather-long-instance-1", "0"), link_name("a-rather-long-instance-2", "0"));
+        assert_ne!(a, b);
+        assert!(a.len() == 15 && a.ends_with('0'), "{a}");
     }
 }

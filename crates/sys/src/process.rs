@@ -92,6 +92,17 @@ pub fn pidfd(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
+/// Waits until a process, which need not be a child, has ended.
+pub async fn ended(pid: i32) -> io::Result<()> {
+    use tokio::io::Interest;
+    use tokio::io::unix::AsyncFd;
+    let handle = pidfd(pid)?;
+    // SAFETY: the descriptor is given away and closed by nobody but its new owner.
+    let watched = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) };
+    let watched = watched.map_err(|e| io::Error::other(e.to_string()))?;
+    watched.readable().await.map(drop)
+}
+
 /// Waits at most `milliseconds` for the process behind a [`pidfd`] to end; false when it still runs.
 pub fn wait_pidfd(pidfd: &OwnedFd, milliseconds: u16) -> io::Result<bool> {
     use nix::poll::{PollFd, PollFlags, poll};

@@ -13,6 +13,9 @@ use crate::server::Server;
 /// `VERBS url PATHS`, then `bind SUBJECT…`. Lists are comma-separated, the core group is `core`.
 const TABLE: &str = include_str!("roles.txt");
 
+/// Roles that are the sum of those with a label. The table has their rules too: they hold before the sum is made.
+const AGGREGATED: [&str; 3] = ["admin", "edit", "view"];
+
 /// Makes those that are missing, many at a time: their writes share syncs.
 pub(crate) async fn run(server: &Arc<Server>) -> Result<(), ApiError> {
     let objects = parse(TABLE).into_iter().flat_map(|role| objects(&role));
@@ -26,6 +29,14 @@ fn objects(role: &Role<'_>) -> Vec<(String, Value)> {
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,
         "metadata": metadata(role), "rules": role.rules,
     });
+    if AGGREGATED.contains(&role.name) {
+        let label = format!("rbac.authorization.k8s.io/aggregate-to-{}", role.name);
+        api::meta::put(
+            &mut object,
+            "aggregationRule",
+            json!({"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]}),
+        );
+    }
     if let Some(label) = role.label {
         let key = format!("rbac.authorization.k8s.io/aggregate-to-{label}");
         api::meta::child_mut(api::meta::of_mut(&mut object), "labels").insert(key, "true".into());

@@ -35,7 +35,7 @@ pub(crate) struct DeleteOptions {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Preconditions {
     #[serde(default)]
-    uid: Option<String>,
+    pub(crate) uid: Option<String>,
     #[serde(default)]
     resource_version: Option<String>,
 }

@@ -14,17 +14,9 @@ pub(crate) fn warning(resource: &Resource) -> Option<&'static str> {
         ("networking.k8s.io", "networkpolicies") => {
             "network policies are not enforced yet: this object is stored and nothing more"
         }
-        ("", "resourcequotas" | "limitranges") => {
-            "quotas and limit ranges are not enforced yet: this object is stored and nothing more"
+        ("certificates.k8s.io", "clustertrustbundles" | "podcertificaterequests") => {
+            "nothing signs certificates of pods yet: this object is stored and nothing more"
         }
-        ("", "replicationcontrollers") | ("apps", "statefulsets") | ("batch", "jobs" | "cronjobs") => {
-            "no controller for this kind is there yet: this object is stored and nothing more"
-        }
-        ("autoscaling", _) => "horizontal autoscaling is not there yet: this object is stored and nothing more",
-        ("policy", "poddisruptionbudgets") => {
-            "disruption budgets are not computed yet: this object is stored and nothing more"
-        }
-        ("certificates.k8s.io", _) => "nothing signs certificates yet: this object is stored and nothing more",
         ("resource.k8s.io", _) => "devices are not allocated yet: this object is stored and nothing more",
         ("storage.k8s.io", "csidrivers" | "volumeattachments") => {
             "CSI drivers are not called yet: this object is stored and nothing more"

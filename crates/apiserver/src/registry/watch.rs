@@ -70,7 +70,14 @@ impl Context {
                 (objects, page.revision)
             }
         };
-        let watch = store.watch(&prefix, start).map_err(read_error)?;
+        let watch = match store.watch(&prefix, start) {
+            Ok(watch) => watch,
+            // Clients look for this among the events and then list anew; an answer of 410 they would only repeat.
+            Err(error @ ReadError::Compacted { .. }) => {
+                return Ok(stream(futures::stream::iter([Ok::<_, BoxError>(error_event(error))])));
+            }
+            Err(error) => return Err(read_error(error)),
+        };
         let seconds = query.get("timeoutSeconds").and_then(|t| t.parse::<u64>().ok()).filter(|t| *t > 0);
         let lasts = seconds.unwrap_or_else(|| rand::random_range(1800..3600));
         let bookmarks = query.flag("allowWatchBookmarks");
@@ -131,7 +138,7 @@ impl Watching {
                         return Step::Send(out.into());
                     }
                 }
-                Err(error) => return Step::Last(self.error(error)),
+                Err(error) => return Step::Last(error_event(error)),
             }
         }
     }
@@ -179,11 +186,11 @@ impl Watching {
         let shown = self.view.bookmark(plain, &self.kind);
         format!("{}\n", json!({"type": "BOOKMARK", "object": shown})).into()
     }
+}
 
-    fn error(&self, error: ReadError) -> Bytes {
-        let status = read_error(error).to_status();
-        format!("{}\n", json!({"type": "ERROR", "object": status})).into()
-    }
+fn error_event(error: ReadError) -> Bytes {
+    let status = read_error(error).to_status();
+    format!("{}\n", json!({"type": "ERROR", "object": status})).into()
 }
 
 enum Step {

@@ -10,6 +10,7 @@ use storage::{Durability, Entry, Revision, Write, WriteError};
 
 use crate::context::Context;
 use crate::registry::delete::{DeleteOptions, Preconditions};
+use crate::rest::quota::Charge;
 use crate::server::{Server, read_error};
 
 /// What was taken for a write, and what the object no longer needs after it.
@@ -20,6 +21,8 @@ pub(crate) struct Claim {
     pub(crate) addresses_freed: Vec<String>,
     pub(crate) keys_taken: Vec<(String, Revision)>,
     pub(crate) keys_freed: Vec<String>,
+    /// What was taken from quotas.
+    pub(crate) charge: Charge,
 }
 
 impl Claim {
@@ -46,6 +49,7 @@ impl Claim {
         for (key, revision) in &self.keys_taken {
             give_back_key(&context.server, key, *revision).await;
         }
+        self.charge.release(context).await;
     }
 
     /// Takes the thing that a key stands for; false when somebody else has it.

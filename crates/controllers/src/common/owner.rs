@@ -21,11 +21,16 @@ pub(crate) fn owned_by(kind: &str, meta: &ObjectMeta) -> Option<ObjectKey> {
 
 /// A reference to `owner` as the controller.
 pub(crate) fn controller_reference<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
+    controller_reference_of::<K>(owner.meta())
+}
+
+/// As [`controller_reference`], of an owner of whom only the metadata is at hand.
+pub(crate) fn controller_reference_of<K: Resource<DynamicType = ()>>(owner: &ObjectMeta) -> OwnerReference {
     OwnerReference {
         api_version: K::api_version(&()).into_owned(),
         kind: K::kind(&()).into_owned(),
-        name: owner.meta().name.clone().unwrap_or_default(),
-        uid: owner.meta().uid.clone().unwrap_or_default(),
+        name: owner.name.clone().unwrap_or_default(),
+        uid: owner.uid.clone().unwrap_or_default(),
         controller: Some(true),
         block_owner_deletion: Some(true),
     }

@@ -4,45 +4,44 @@ use std::future::Future;
 
 use futures::future::join_all;
 
-/// Makes `count` calls in batches of 1, 2, 4, …; stops after a batch with a failure. Answers how many were made and the
-/// first failure.
-pub(crate) async fn batches<F, Fut, E>(count: usize, call: F) -> (usize, Option<E>)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = Result<(), E>>,
-{
-    let mut made = 0;
-    let mut size = 1;
-    while made < count {
-        let batch = size.min(count - made);
-        let results = join_all((0..batch).map(|_| call())).await;
-        made += batch;
+/// What came of many calls.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Calls<E> {
+    pub(crate) succeeded: usize,
+    /// Items that were not tried any more.
+    pub(crate) left: usize,
+    /// The first failure.
+    pub(crate) failure: Option<E>,
+}
+
+/// Makes calls in batches of 1, 2, 4, …; stops after a batch with a failure.
+pub(crate) async fn batches<E>(calls: Vec<impl Future<Output = Result<(), E>>>) -> Calls<E> {
+    let (mut calls, mut size, mut succeeded) = (calls.into_iter(), 1, 0);
+    loop {
+        let batch: Vec<_> = calls.by_ref().take(size).collect();
+        if batch.is_empty() {
+            return Calls { succeeded, left: 0, failure: None };
+        }
+        let results = join_all(batch).await;
+        succeeded += results.iter().filter(|result| result.is_ok()).count();
         if let Some(error) = results.into_iter().find_map(Result::err) {
-            return (made, Some(error));
+            return Calls { succeeded, left: calls.len(), failure: Some(error) };
         }
         size *= 2;
     }
-    (made, None)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
 
     #[tokio::test]
     async fn batches_double_and_stop_at_a_failure() {
-        let calls = Cell::new(0);
-        let call = |limit: i32| {
-            let calls = &calls;
-            move || {
-                calls.set(calls.get() + 1);
-                std::future::ready(if calls.get() > limit { Err(calls.get()) } else { Ok(()) })
-            }
+        let until = async |limit: i32| {
+            let call = |number: i32| std::future::ready(if number > limit { Err(number) } else { Ok(()) });
+            batches((1..=10).map(call).collect()).await
         };
-        assert_eq!(batches(10, call(99)).await, (10, None));
-        calls.set(0);
-        assert_eq!(batches(10, call(2)).await, (3, Some(3)), "1, then 2 of which one fails");
+        assert_eq!(until(99).await, Calls { succeeded: 10, left: 0, failure: None });
+        assert_eq!(until(2).await, Calls { succeeded: 2, left: 7, failure: Some(3) }, "1, then 2 of which one fails");
     }
 }

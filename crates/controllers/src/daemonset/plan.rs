@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::common::pods;
+use crate::common::{pods, share};
 
 pub(super) const REVISION: &str = "controller-revision-hash";
 const FIELD: &str = "metadata.name";
@@ -116,6 +116,7 @@ fn by_node(owned: &[Arc<Pod>]) -> ByNode<'_> {
 pub(super) fn plan(set: &DaemonSet, nodes: &[Arc<Node>], owned: &[Arc<Pod>], hash: &str, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     let mut placed = by_node(owned);
+    let surge = surge(set, nodes);
     for node in nodes {
         let name = node.metadata.name.clone().unwrap_or_default();
         let here = placed.remove(&name).unwrap_or_default();
@@ -125,16 +126,20 @@ pub(super) fn plan(set: &DaemonSet, nodes: &[Arc<Node>], owned: &[Arc<Pod>], has
         } else if !stay {
             plan.delete.extend(here.into_iter().filter(|pod| !pods::is_terminating(pod)).cloned());
         } else {
-            tidy(here, &mut plan);
+            tidy(set, here, surge.map(|_| (hash, now)), &mut plan);
         }
     }
     // What is left is on nodes that are gone: the pod garbage collector's business.
-    plan.delete.extend(outdated(set, nodes, owned, hash, now, &plan));
+    match surge {
+        Some(limit) => surges(set, nodes, owned, hash, limit, &mut plan),
+        None => plan.delete.extend(outdated(set, nodes, owned, hash, now, &plan)),
+    }
     plan
 }
 
-/// Finished pods go, to be made again; of several the oldest that runs stays.
-fn tidy(here: Vec<&Arc<Pod>>, plan: &mut Plan) {
+/// Finished pods go, to be made again; of several the oldest that runs stays. Where new pods are made before old ones
+/// go, the old one stays beside the new one until that is available.
+fn tidy(set: &DaemonSet, here: Vec<&Arc<Pod>>, surging: Option<(&str, Timestamp)>, plan: &mut Plan) {
     let (finished, mut alive): (Vec<_>, Vec<_>) = here.into_iter().partition(|pod| pods::is_finished(pod));
     for pod in finished.into_iter().filter(|pod| !pods::is_terminating(pod)) {
         plan.failed.push(Arc::clone(pod));
@@ -142,7 +147,42 @@ fn tidy(here: Vec<&Arc<Pod>>, plan: &mut Plan) {
     }
     alive.retain(|pod| !pods::is_terminating(pod));
     alive.sort_by_key(|pod| (pods::node(pod).is_none(), pod.metadata.creation_timestamp.as_ref().map(|time| time.0)));
-    plan.delete.extend(alive.into_iter().skip(1).cloned());
+    let Some((hash, now)) = surging else {
+        plan.delete.extend(alive.into_iter().skip(1).cloned());
+        return;
+    };
+    let (new, old): (Vec<_>, Vec<_>) = alive.into_iter().partition(|pod| is_current(pod, hash));
+    let replaced = new.first().is_some_and(|pod| pods::is_available(pod, min_ready(set), now));
+    // An old one that does not work is not worth waiting for.
+    let keep = |pod: &&Arc<Pod>| !replaced && (new.is_empty() || pods::is_available(pod, min_ready(set), now));
+    let (kept, gone): (Vec<_>, Vec<_>) = old.into_iter().partition(keep);
+    let surplus = new.into_iter().skip(1).chain(kept.into_iter().skip(1)).chain(gone);
+    plan.delete.extend(surplus.cloned());
+}
+
+/// How many new pods may run beside old ones; none where old ones go first.
+fn surge(set: &DaemonSet, nodes: &[Arc<Node>]) -> Option<usize> {
+    let strategy =
+        set.spec.update_strategy.as_ref().filter(|strategy| strategy.type_.as_deref() != Some("OnDelete"))?;
+    let amount = strategy.rolling_update.as_ref()?.max_surge.as_ref()?;
+    let wanted = nodes.iter().filter(|node| fits(set, node).0).count();
+    Some(share::rounded_up(amount, wanted)).filter(|limit| *limit > 0)
+}
+
+/// Makes new pods beside old ones, as many at a time as are allowed.
+fn surges(set: &DaemonSet, nodes: &[Arc<Node>], owned: &[Arc<Pod>], hash: &str, limit: usize, plan: &mut Plan) {
+    let placed = by_node(owned);
+    let (mut running, mut waiting) = (0, Vec::new());
+    for node in nodes.iter().filter(|node| fits(set, node).0) {
+        let Some(here) = node.metadata.name.as_ref().and_then(|name| placed.get_key_value(name)) else { continue };
+        let alive = || here.1.iter().filter(|pod| pods::is_active(pod) && !plan.delete.contains(pod));
+        let (old, new) = (alive().any(|pod| !is_current(pod, hash)), alive().any(|pod| is_current(pod, hash)));
+        running += usize::from(old && new);
+        if old && !new {
+            waiting.push(here.0.clone());
+        }
+    }
+    plan.create.extend(waiting.into_iter().take(limit.saturating_sub(running)));
 }
 
 fn min_ready(set: &DaemonSet) -> i32 {
@@ -168,7 +208,7 @@ fn outdated(
     }
     let wanted: Vec<_> = nodes.iter().filter(|node| fits(set, node).0).collect();
     let limit = strategy.rolling_update.and_then(|rolling| rolling.max_unavailable);
-    let limit = share(limit.as_ref().unwrap_or(&IntOrString::Int(1)), wanted.len()).max(1);
+    let limit = share::rounded_up(limit.as_ref().unwrap_or(&IntOrString::Int(1)), wanted.len()).max(1);
     let available = |pod: &&Arc<Pod>| {
         !pods::is_terminating(pod) && pods::is_available(pod, min_ready(set), now) && !plan.delete.contains(pod)
     };
@@ -184,16 +224,6 @@ fn outdated(
     let (working, broken): (Vec<_>, Vec<_>) = old.partition(|pod| available(pod));
     let room = limit.saturating_sub(missing);
     broken.into_iter().chain(working.into_iter().take(room)).cloned().collect()
-}
-
-fn share(amount: &IntOrString, total: usize) -> usize {
-    match amount {
-        IntOrString::Int(number) => usize::try_from(*number).unwrap_or(0),
-        IntOrString::String(text) => {
-            let percent: usize = text.strip_suffix('%').and_then(|digits| digits.parse().ok()).unwrap_or(0);
-            (total * percent).div_ceil(100)
-        }
-    }
 }
 
 pub(super) fn status(

@@ -33,6 +33,11 @@ impl Ranges {
         }
     }
 
+    /// Somebody else has the range that was taken for the node.
+    pub(super) fn lost(&mut self, node: &str) {
+        self.by_node.remove(node);
+    }
+
     /// The first free range, taken for the node from now on; the same again if it has one.
     pub(super) fn take(&mut self, node: &str) -> Option<IpNet> {
         if let Some(range) = self.by_node.get(node) {
@@ -65,6 +70,14 @@ mod tests {
         assert_eq!(take("e"), None);
         ranges.release("a");
         assert_eq!(ranges.take("e").unwrap().to_string(), "10.244.0.0/24");
+    }
+
+    #[test]
+    fn a_range_that_another_node_was_given_is_not_tried_again() {
+        let mut ranges = Ranges::new("10.244.0.0/22".parse().unwrap(), 24);
+        assert_eq!(ranges.take("a").unwrap().to_string(), "10.244.0.0/24");
+        ranges.lost("a");
+        assert_eq!(ranges.take("a").unwrap().to_string(), "10.244.1.0/24");
     }
 
     #[test]

@@ -21,10 +21,6 @@ use crate::context::{Context, start};
 
 const ACCOUNT: &str = "node-controller";
 const WORKERS: usize = 4;
-/// A node that is not heard of for this long is taken for unreachable.
-const GRACE: Duration = Duration::from_secs(50);
-/// A node that has never said anything gets more.
-const STARTUP_GRACE: Duration = Duration::from_secs(60);
 
 /// When each node was last heard of, on our own clock.
 type Heard = Arc<Mutex<HashMap<String, Instant>>>;
@@ -35,6 +31,10 @@ struct Lifecycle {
     nodes: Informer<Node>,
     pods: Informer<Pod>,
     heard: Heard,
+    /// A node that is not heard of for this long is taken for unreachable.
+    grace: Duration,
+    /// A node that has never said anything gets more.
+    startup_grace: Duration,
     /// The readiness that was last acted on.
     known: Mutex<HashMap<String, String>>,
 }
@@ -51,6 +51,8 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
         nodes: nodes.clone(),
         pods: pods.clone(),
         heard: Arc::clone(&heard),
+        grace: context.config.node_monitor_grace_period,
+        startup_grace: context.config.node_startup_grace_period,
         known: Mutex::default(),
     });
     let (by_lease, by_status) = (Arc::clone(&heard), heard);
@@ -124,7 +126,7 @@ impl Lifecycle {
                 let api = Api::<Node>::all(self.client.clone());
                 api.patch_status(name, &PatchParams::default(), &Patch::Strategic(&patch)).await?;
                 // The rest follows from the change that this makes.
-                return Ok(Outcome::RequeueAfter(GRACE));
+                return Ok(Outcome::RequeueAfter(self.grace));
             }
         }
         self.taint(name, node).await?;
@@ -144,12 +146,12 @@ impl Lifecycle {
         if ready == "Unknown" || (ready != "True" && before.as_deref() == Some("True")) {
             self.mark_pods(name, condition(node, "Ready").is_some()).await?;
         }
-        Ok(Outcome::RequeueAfter(if left.is_zero() { GRACE } else { left }))
+        Ok(Outcome::RequeueAfter(if left.is_zero() { self.grace } else { left }))
     }
 
     /// How long the node may still be silent.
     fn patience(&self, name: &str, node: &Node) -> Duration {
-        let grace = if condition(node, "Ready").is_some() { GRACE } else { STARTUP_GRACE };
+        let grace = if condition(node, "Ready").is_some() { self.grace } else { self.startup_grace };
         let heard = *self.heard.lock().entry(name.to_owned()).or_insert_with(Instant::now);
         grace.saturating_sub(heard.elapsed())
     }

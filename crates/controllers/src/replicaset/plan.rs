@@ -1,6 +1,5 @@
 //! How many pods to make, which to take away, and what the status says. Pure.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +9,10 @@ use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStat
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::common::pods;
+use crate::common::{pods, victims};
 
 /// Pods made or taken away in one go.
 const BURST: usize = 500;
-const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// What is to be done about the number of pods.
 #[derive(Debug)]
@@ -49,34 +47,9 @@ pub(super) fn manage(
         return Action::Nothing;
     }
     let mut ranked = active.to_vec();
-    ranked.sort_by_cached_key(|pod| rank(pod, related, now));
+    ranked.sort_by_cached_key(|pod| victims::rank(pod, related, now));
     ranked.truncate(surplus);
     Action::Delete(ranked)
-}
-
-type Rank = (bool, u8, bool, i32, Reverse<usize>, (u32, Reverse<i32>, u32, String));
-
-/// Whoever is lowest goes first: without node, not running, not ready, cheap, crowded, ready for a short time, often
-/// restarted, young. Times count by orders of magnitude, so that not all of the youngest go at once.
-fn rank(pod: &Pod, related: &HashMap<String, usize>, now: Timestamp) -> Rank {
-    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
-    let phase = match pods::phase(pod) {
-        "Running" => 2,
-        "Unknown" => 1,
-        _ => 0,
-    };
-    let cost = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(DELETION_COST)?.parse().ok());
-    let crowd = related.get(node).copied().unwrap_or(0);
-    let ready = magnitude(pods::ready_since(pod), now);
-    let age = magnitude(pod.metadata.creation_timestamp.as_ref().map(|time| time.0), now);
-    let uid = pod.metadata.uid.clone().unwrap_or_default();
-    let last = (ready, Reverse(pods::restarts(pod)), age, uid);
-    (!node.is_empty(), phase, pods::is_ready(pod), cost.unwrap_or(0), Reverse(crowd), last)
-}
-
-fn magnitude(since: Option<Timestamp>, now: Timestamp) -> u32 {
-    let seconds = since.map_or(0, |since| now.as_second().saturating_sub(since.as_second()));
-    u64::try_from(seconds).unwrap_or(0).checked_ilog2().map_or(0, |log| log + 1)
 }
 
 /// The status that these pods give. `failure` is what went wrong just now, with its reason.

@@ -1,55 +1,52 @@
 //! Reads ReplicaSets and pods, makes and deletes pods, writes the status.
 
 use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::selector::LabelSelector;
-use client::{EventRecorder, Informer, ObjectKey, Outcome, Reconciler, Runner, reference};
+use client::{Informer, ObjectKey, Outcome, Reconciler, Runner, Selection, reference};
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
+use kube::api::ObjectMeta;
 use tokio_util::sync::CancellationToken;
 
+use super::kind::Replicated;
 use super::plan::{self, Action};
+use crate::common::claimant::Claimant;
 use crate::common::expectations::Expectations;
-use crate::common::owner::{self, Claim};
-use crate::common::{pods, slow_start, status};
+use crate::common::pod_control::{PodControl, message};
+use crate::common::{owner, pods, slow_start, status};
 use crate::context::{Context, start};
 
-const ACCOUNT: &str = "replicaset-controller";
-const KIND: &str = "ReplicaSet";
 const WORKERS: usize = 5;
 
-struct ReplicaSets {
-    client: kube::Client,
-    events: EventRecorder,
+/// The sets of one kind, each seen as a ReplicaSet.
+struct ReplicaSets<K> {
+    control: PodControl,
     sets: Informer<ReplicaSet>,
     pods: Informer<Pod>,
-    expectations: Arc<Expectations>,
+    kind: PhantomData<fn() -> K>,
 }
 
-pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
-    let sets = context.informers.get::<ReplicaSet>();
+pub(crate) async fn run<K: Replicated>(context: Context, shutdown: CancellationToken) {
+    let sets = context.informers.project::<K, ReplicaSet>(Selection::default(), K::view);
     let pods = context.pods();
     pods::index_by_owner(&pods);
     let expectations = Arc::new(Expectations::default());
-    let reconciler = Arc::new(ReplicaSets {
-        client: context.client(ACCOUNT),
-        events: context.recorder(ACCOUNT),
-        sets: sets.clone(),
-        pods: pods.clone(),
-        expectations: Arc::clone(&expectations),
-    });
+    let (client, events) = (context.client(K::ACCOUNT), context.recorder(K::ACCOUNT));
+    let control = PodControl { client, events, expectations: Arc::clone(&expectations) };
+    let reconciler = Arc::new(ReplicaSets::<K> { control, sets: sets.clone(), pods: pods.clone(), kind: PhantomData });
     // Before the runner's own handlers: what is queued by a change must find it counted.
-    let _seen = pods.on_change(move |change| expectations.observe(KIND, change));
+    let _seen = pods.on_change(move |change| expectations.observe(&K::kind(&()), change));
     let orphans = sets.clone();
     let runner = Runner::new(reconciler, WORKERS)
         .watch(&sets, |set: &ReplicaSet| Some(ObjectKey::of(&set.metadata)))
-        .watch(&pods, move |pod: &Pod| owners(&orphans, &pod.metadata));
+        .watch(&pods, move |pod: &Pod| owners(&K::kind(&()), &orphans, &pod.metadata));
     let synced = async {
         sets.synced().await;
         pods.synced().await;
@@ -58,9 +55,9 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
 }
 
 /// The set of a pod; of a pod without controller every set that may want it.
-fn owners(sets: &Informer<ReplicaSet>, meta: &ObjectMeta) -> Vec<ObjectKey> {
+fn owners(kind: &str, sets: &Informer<ReplicaSet>, meta: &ObjectMeta) -> Vec<ObjectKey> {
     if owner::controller_of(meta).is_some() {
-        return owner::owned_by(KIND, meta).into_iter().collect();
+        return owner::owned_by(kind, meta).into_iter().collect();
     }
     let labels = meta.labels.clone().unwrap_or_default();
     let sets = sets.list_namespace(meta.namespace.as_deref().unwrap_or_default());
@@ -72,22 +69,25 @@ fn selector(set: &ReplicaSet) -> Option<LabelSelector> {
     client::selector(Some(&set.spec.selector)).filter(|selector| !selector.is_empty())
 }
 
-impl Reconciler for ReplicaSets {
+impl<K: Replicated> Reconciler for ReplicaSets<K> {
     type Key = ObjectKey;
     type Error = kube::Error;
 
     fn name(&self) -> &'static str {
-        "replicaset"
+        K::ACCOUNT
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Outcome, kube::Error> {
         let Some(set) = self.sets.find(key) else {
-            self.expectations.forget(key);
+            self.control.expectations.forget(key);
             return Ok(Outcome::Done);
         };
         let Some(selector) = selector(&set) else { return Ok(Outcome::Done) };
-        let trusted = self.expectations.satisfied(key);
-        let owned = self.claim(&set, &selector).await?;
+        let trusted = self.control.expectations.satisfied(key);
+        let adopts = |pod: &Pod| !pods::is_finished(pod);
+        let reference = owner::controller_reference_of::<K>(&set.metadata);
+        let claimant = Claimant { meta: &set.metadata, reference, selector: &selector, adopts };
+        let owned = claimant.pods(&self.control.client, &self.pods).await?;
         let managed = match trusted && set.metadata.deletion_timestamp.is_none() {
             true => self.manage(key, &set, &owned).await,
             false => Ok(()),
@@ -95,8 +95,10 @@ impl Reconciler for ReplicaSets {
         let now = Timestamp::now();
         let failure = managed.as_ref().err().map(|(reason, error)| (*reason, message(error)));
         let status = plan::status(&set, &owned, failure, now);
-        let api = Api::<ReplicaSet>::namespaced(self.client.clone(), &key.namespace);
-        match status::write_status(&api, &*set, |set| set.status = Some(status.clone())).await {
+        let api = Api::<K>::namespaced(self.control.client.clone(), &key.namespace);
+        let write =
+            |object: &mut K| *object = K::of(ReplicaSet { status: Some(status.clone()), ..object.clone().view() });
+        match status::write_status(&api, &K::of((*set).clone()), write).await {
             Err(error) if !client::write::is_not_found(&error) => return Err(error),
             _ => {}
         }
@@ -107,50 +109,7 @@ impl Reconciler for ReplicaSets {
     }
 }
 
-fn message(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
-}
-
-impl ReplicaSets {
-    /// The set's own pods; adopts those that are nobody's, lets go of those that match no more.
-    async fn claim(&self, set: &ReplicaSet, selector: &LabelSelector) -> kube::Result<Vec<Arc<Pod>>> {
-        let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
-        let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
-        let mut owned = Vec::new();
-        let mut checked = false;
-        let uid = set.metadata.uid.as_deref().unwrap_or_default();
-        for pod in pods::candidates(&self.pods, uid, namespace) {
-            match owner::claim(&set.metadata, selector, &pod.metadata) {
-                Claim::Owned => owned.push(pod),
-                Claim::Foreign => {}
-                Claim::Release => {
-                    owner::release(&api, &pod.metadata, uid).await?;
-                }
-                Claim::Adopt if pods::is_finished(&pod) => {}
-                Claim::Adopt => {
-                    if !checked && !self.still_there(set).await? {
-                        return Ok(owned);
-                    }
-                    checked = true;
-                    owner::adopt(&api, &pod.metadata, &owner::controller_reference(set)).await?;
-                    owned.push(pod);
-                }
-            }
-        }
-        Ok(owned)
-    }
-
-    /// Asks the apiserver, since the cache may be late: who is being deleted must not adopt.
-    async fn still_there(&self, set: &ReplicaSet) -> kube::Result<bool> {
-        let api =
-            Api::<ReplicaSet>::namespaced(self.client.clone(), set.metadata.namespace.as_deref().unwrap_or_default());
-        let now = api.get_opt(set.metadata.name.as_deref().unwrap_or_default()).await?;
-        Ok(now.is_some_and(|now| now.metadata.uid == set.metadata.uid && now.metadata.deletion_timestamp.is_none()))
-    }
-
+impl<K: Replicated> ReplicaSets<K> {
     async fn manage(
         &self,
         key: &ObjectKey,
@@ -190,48 +149,19 @@ impl ReplicaSets {
 
     async fn create(&self, key: &ObjectKey, set: &ReplicaSet, count: usize) -> kube::Result<()> {
         let Some(template) = set.spec.template.as_ref() else { return Ok(()) };
-        let pod = pods::from_template(template, owner::controller_reference(set), &key.namespace);
-        let api = Api::<Pod>::namespaced(self.client.clone(), &key.namespace);
-        let object = reference(set);
-        self.expectations.expect(key, count, HashSet::new());
-        let params = PostParams::default();
-        let call = async || match api.create(&params, &pod).await {
-            Ok(made) => {
-                let name = made.metadata.name.unwrap_or_default();
-                self.events.normal(&object, "SuccessfulCreate", format!("Created pod: {name}"));
-                Ok(())
-            }
-            Err(error) => {
-                self.expectations.created(key);
-                self.events.warning(&object, "FailedCreate", format!("Error creating: {}", message(&error)));
-                Err(error)
-            }
-        };
-        let (made, failure) = slow_start::batches(count, call).await;
-        (made..count).for_each(|_| self.expectations.created(key));
-        failure.map_or(Ok(()), Err)
+        let pod = pods::from_template(template, owner::controller_reference_of::<K>(&set.metadata), &key.namespace);
+        let object = reference(&K::of(set.clone()));
+        self.control.expectations.expect(key, count, HashSet::new());
+        let calls = (0..count).map(|_| self.control.create(key, &object, &pod)).collect();
+        let calls = slow_start::batches(calls).await;
+        (0..calls.left).for_each(|_| self.control.expectations.created(key));
+        calls.failure.map_or(Ok(()), Err)
     }
 
     async fn delete(&self, key: &ObjectKey, set: &ReplicaSet, victims: Vec<Arc<Pod>>) -> kube::Result<()> {
         let uids = victims.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
-        self.expectations.expect(key, 0, uids);
-        let api = Api::<Pod>::namespaced(self.client.clone(), &key.namespace);
-        let object = reference(set);
-        let calls = victims.iter().map(async |pod| {
-            let (name, uid) = (pod.metadata.name.as_deref().unwrap_or_default(), pod.metadata.uid.clone());
-            let preconditions = Preconditions { uid: uid.clone(), resource_version: None };
-            let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-            let Err(error) = api.delete(name, &params).await else {
-                self.events.normal(&object, "SuccessfulDelete", format!("Deleted pod: {name}"));
-                return Ok(());
-            };
-            self.expectations.deleted(key, uid.as_deref().unwrap_or_default());
-            if client::write::is_not_found(&error) {
-                return Ok(());
-            }
-            self.events.warning(&object, "FailedDelete", format!("Error deleting: {}", message(&error)));
-            Err(error)
-        });
-        join_all(calls).await.into_iter().collect()
+        self.control.expectations.expect(key, 0, uids);
+        let object = reference(&K::of(set.clone()));
+        join_all(victims.iter().map(|pod| self.control.delete(key, &object, pod))).await.into_iter().collect()
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use cluster::node::NodeSettings;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::DataDir;
@@ -37,7 +38,8 @@ pub(crate) async fn run(args: CriArgs, shutdown: CancellationToken) -> Result<()
     let ownership = instance.own()?;
     instance.keep_name(&args.name)?;
     instance.keep_engine(&Endpoint::Native)?;
-    let node = Node::open(&instance, &args.name, args.cluster_cidr, &Endpoint::Native).await?;
+    let settings = NodeSettings { cluster_cidr: args.cluster_cidr, ..NodeSettings::new(&args.name, "") };
+    let node = Node::open(&instance, &settings).await?;
     if let Some(range) = args.pod_cidr {
         node.network.set_pod_cidr(range.trunc()).await.during("cannot set up the pod network")?;
     }

@@ -44,6 +44,7 @@ pub(crate) async fn run(args: &DownArgs) -> Result<(), Problem> {
         State::Stopped => args.name.clone().or_else(|| instance.name()).unwrap_or_else(|| "oxikube".to_owned()),
     };
     let ownership = instance.own()?;
+    compose::take_machines_down(&instance).await?;
     compose::teardown(&instance, &name).await?;
     ownership.release()?;
     println!("containers and network removed");

@@ -1,11 +1,11 @@
 //! `oxikube image`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use crate::cli::DataDir;
-use crate::compose::Node;
+use crate::compose::{self, Node};
 use crate::images::{self, ImageLine, Request};
 use crate::instance::Instance;
 use crate::problem::Problem;
@@ -60,14 +60,14 @@ pub(crate) async fn run(args: ImageArgs) -> Result<(), Problem> {
         Action::Import { data, files } => {
             for file in files {
                 let path = std::path::absolute(&file).unwrap_or(file);
-                for image in ask(&data, Request::Import(path)).await? {
+                for image in import(&data.data_dir, path).await? {
                     println!("imported {}", image.names.first().unwrap_or(&image.id));
                 }
             }
             Ok(())
         }
         Action::List { data, output } => {
-            let images = ask(&data, Request::List).await?;
+            let images = ask(&data.data_dir, Request::List).await?;
             if output == "json" {
                 println!("{}", serde_json::to_string_pretty(&images).unwrap_or_default());
             } else {
@@ -76,11 +76,11 @@ pub(crate) async fn run(args: ImageArgs) -> Result<(), Problem> {
             Ok(())
         }
         Action::Pull { data, reference } => {
-            ask(&data, Request::Pull(reference)).await?.iter().for_each(print);
+            ask(&data.data_dir, Request::Pull(reference)).await?.iter().for_each(print);
             Ok(())
         }
         Action::Remove { data, reference } => {
-            ask(&data, Request::Remove(reference.clone())).await?;
+            ask(&data.data_dir, Request::Remove(reference.clone())).await?;
             println!("removed {reference}");
             Ok(())
         }
@@ -92,17 +92,25 @@ fn print(image: &ImageLine) {
     println!("{id}  {:>7.1} MiB  {}", image.size as f64 / f64::from(1 << 20), image.names.join(" "));
 }
 
+/// Takes an archive in on every machine of the instance.
+async fn import(root: &Path, archive: PathBuf) -> Result<Vec<ImageLine>, Problem> {
+    let machines = compose::machine_roots(&Instance::new(root))?;
+    let others = machines.iter().map(|machine| ask(machine, Request::Import(archive.clone())));
+    let (here, others) = tokio::join!(ask(root, Request::Import(archive.clone())), futures::future::join_all(others));
+    others.into_iter().try_for_each(|answer| answer.map(drop))?;
+    here
+}
+
 /// Asks the running server, or, without one, works on the store itself.
-async fn ask(data: &DataDir, request: Request) -> Result<Vec<ImageLine>, Problem> {
-    let instance = Instance::new(&data.data_dir);
+async fn ask(root: &Path, request: Request) -> Result<Vec<ImageLine>, Problem> {
+    let instance = Instance::new(root);
     let socket = instance.path("run/images.sock");
     // A socket that somebody listens on belongs to the server, or to a kubelet on its own.
     if tokio::net::UnixStream::connect(&socket).await.is_ok() {
         return images::ask(&socket, &request).await;
     }
     let _own = instance.own()?;
-    let node =
-        Node::open(&instance, "oxikube", ipnet::IpNet::V4(ipnet::Ipv4Net::default()), &instance.engine()?).await?;
+    let node = Node::open(&instance, &instance.node_settings()?).await?;
     let reply = images::carry_out(&*node.engine, request).await;
     node.engine.close().await;
     reply.map_err(Problem::new)

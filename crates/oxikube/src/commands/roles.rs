@@ -1,6 +1,7 @@
 //! Every role as its own process, over TLS with a kubeconfig of its own, under upstream's flag names.
 
 pub(crate) mod apiserver;
+pub(crate) mod balancer;
 pub(crate) mod controller_manager;
 pub(crate) mod dns;
 pub(crate) mod kubelet;

@@ -20,13 +20,13 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Problem> {
         pid: std::process::id().cast_signed(),
         name: args.name.clone(),
         api_port: args.api_port,
-        node: compose::node_name(args.hostname_override.as_ref())?,
+        node: String::new(),
         started: jiff::Timestamp::now().as_second(),
     };
     let result = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         stop_by_signal(&shutdown);
-        compose::run(&args, &instance, shutdown, || ownership.record(&running)).await
+        compose::run(&args, &instance, shutdown, |node| ownership.record(&Running { node, ..running })).await
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     result?;

@@ -1,5 +1,6 @@
 //! `oxikube up`: starts the server in the background, waits for the node, applies manifests, waits for them.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +14,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use tokio::time::Instant;
 
 use crate::cli::{ServerArgs, duration};
+use crate::compose;
 use crate::instance::{Instance, State};
 use crate::manifests;
 use crate::problem::{During, Problem, file};
@@ -51,9 +53,13 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Problem> {
     starting.await?;
     let wait = async {
         let client = connect(&instance).await?;
-        progress.start("waiting for the node");
-        let node = ready_node(&client).await?;
-        progress.done(&format!("node {node} is ready"));
+        let wanted = 1 + compose::machine_roots(&instance)?.len();
+        progress.start(if wanted == 1 { "waiting for the node" } else { "waiting for the nodes" });
+        let nodes = ready_nodes(&client, wanted, &mut progress).await?;
+        progress.done(&match nodes.as_slice() {
+            [node] => format!("node {node} is ready"),
+            nodes => format!("nodes {} are ready", nodes.join(", ")),
+        });
         if !objects.is_empty() {
             manifests::apply(&client, &objects, &mut progress).await?;
             manifests::wait(&client, &objects, &mut progress).await?;
@@ -154,6 +160,12 @@ fn server_arguments(args: &ServerArgs) -> Vec<String> {
         format!("--logging-format={}", args.log.logging_format),
         format!("--v={}", args.log.verbosity),
     ];
+    list.push(format!("--node-monitor-grace-period={}ms", args.node_monitor_grace_period.as_millis()));
+    list.push(format!("--default-not-ready-toleration-seconds={}", args.default_not_ready_toleration_seconds));
+    list.push(format!("--default-unreachable-toleration-seconds={}", args.default_unreachable_toleration_seconds));
+    list.push(format!("--node-network={}", args.node_network));
+    list.extend(args.nodes.map(|n| format!("--nodes={n}")));
+    list.extend(args.node_ip.map(|ip| format!("--node-ip={ip}")));
     list.extend(args.audit_log_path.as_ref().map(|p| format!("--audit-log-path={}", p.display())));
     list.push(format!("--container-runtime-endpoint={}", args.container_runtime_endpoint));
     list.extend(args.etcd.to_arguments());
@@ -166,19 +178,24 @@ async fn connect(instance: &Instance) -> Result<kube::Client, Problem> {
     client::connect::from_kubeconfig(&path).await.during(format!("cannot use {}", path.display()))
 }
 
-/// The name of the first node that is ready; waits for it by a watch.
-async fn ready_node(client: &kube::Client) -> Result<String, Problem> {
+/// The names of nodes that are ready, once there are so many; waits for them by a watch.
+async fn ready_nodes(client: &kube::Client, wanted: usize, progress: &mut Progress) -> Result<Vec<String>, Problem> {
     let nodes = watcher(Api::<Node>::all(client.clone()), watcher::Config::default())
         .default_backoff()
         .applied_objects()
         .try_filter(|node| futures::future::ready(is_ready(node)));
     let mut nodes = std::pin::pin!(nodes);
+    let mut ready = BTreeSet::new();
     loop {
         match nodes.try_next().await {
-            Ok(Some(node)) => return Ok(node.metadata.name.unwrap_or_default()),
+            Ok(Some(node)) => ready.extend(node.metadata.name),
             Ok(None) => return Err(Problem::new("the watch of nodes ended")),
             Err(error) => tracing::debug!(%error, "watching nodes"),
         }
+        if ready.len() >= wanted {
+            return Ok(ready.into_iter().collect());
+        }
+        progress.start(&format!("{} of {wanted} nodes are ready", ready.len()));
     }
 }
 

@@ -3,9 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use apiserver::{Config, KeyPair};
+use cluster::machines;
+use cluster::node::NodeSettings;
 use cluster::pki::{Leaf, Pair, Pki};
 use ipnet::IpNet;
 
+use super::Fleet;
 use crate::cli::ServerArgs;
 use crate::problem::{During, Problem};
 
@@ -28,17 +31,33 @@ pub(crate) fn advertise_address() -> Result<IpAddr, Problem> {
     Ok(routed.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |a| a.ip()))
 }
 
-/// The proxy's configuration.
-pub(super) fn proxy(args: &ServerArgs, node: &str) -> proxy::Config {
-    let cluster_cidr = match args.cluster_cidr {
-        IpNet::V4(range) => Some(range),
-        IpNet::V6(_) => None,
+/// What the node beside the control plane is told, and its address. On a network with other machines that is the one
+/// that they see.
+pub(crate) fn server_node(args: &ServerArgs, fleet: Option<&Fleet>) -> Result<(NodeSettings, IpAddr), Problem> {
+    let node = match (&args.hostname_override, fleet) {
+        (None, Some(_)) => machines::node_name(&args.name, 0),
+        (given, _) => node_name(given.as_ref())?,
     };
-    let answered_here = match args.cluster_dns {
-        IpAddr::V4(address) => vec![address],
-        IpAddr::V6(_) => Vec::new(),
+    let address = match (args.node_ip, fleet) {
+        (Some(address), _) => address,
+        (None, Some(fleet)) => fleet.gateway(),
+        (None, None) => advertise_address()?,
     };
-    proxy::Config { instance: args.name.clone(), node_name: node.to_owned(), cluster_cidr, answered_here }
+    let settings = NodeSettings {
+        address: Some(address),
+        kubelet_port: args.kubelet_port,
+        cluster_cidr: args.cluster_cidr,
+        service_cidr: args.service_cluster_ip_range,
+        cluster_dns: args.cluster_dns,
+        lease_duration_seconds: lease_duration(args.node_monitor_grace_period),
+        ..NodeSettings::new(&args.name, &node)
+    };
+    Ok((settings, address))
+}
+
+/// A lease ends before the node counts as silent, and is renewed several times in between. 40 seconds are upstream's.
+pub(super) fn lease_duration(grace: std::time::Duration) -> u32 {
+    u32::try_from(grace.as_secs() * 4 / 5).unwrap_or(u32::MAX).clamp(1, 40)
 }
 
 /// The API server's serving certificate, and the one that it shows to kubelets.
@@ -73,12 +92,7 @@ pub(crate) fn api_certificates(
 
 /// The kubelet's serving certificate, `pki/kubelet.crt`.
 pub(crate) fn kubelet_certificate(pki: &Pki, node: &str, address: IpAddr) -> Result<Pair, Problem> {
-    let leaf = Leaf {
-        name: format!("system:node:{node}"),
-        groups: vec!["system:nodes".into()],
-        dns_names: vec![node.to_owned(), "localhost".into()],
-        addresses: vec![address, IpAddr::V4(Ipv4Addr::LOCALHOST)],
-    };
+    let leaf = cluster::node::serving(node, Some(address));
     pki.leaf("kubelet", &leaf).during("cannot make the kubelet's certificate")
 }
 
@@ -100,6 +114,8 @@ pub(super) fn api_server(args: &ServerArgs, pki: &Pki, node: &str, address: IpAd
         service_cidr: args.service_cluster_ip_range,
         cluster_dns: Some(args.cluster_dns),
         node_ports: 30000..=32767,
+        not_ready_toleration_seconds: args.default_not_ready_toleration_seconds,
+        unreachable_toleration_seconds: args.default_unreachable_toleration_seconds,
         event_ttl_seconds: 3600,
         audit_log: args.audit_log_path.clone(),
         max_reads: 400,

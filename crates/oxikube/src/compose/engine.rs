@@ -32,6 +32,7 @@ pub(super) async fn open(
     instance: &Instance,
     endpoint: &Endpoint,
     settings: podnet::Config,
+    cgroup: &str,
     network: Arc<PodNet>,
 ) -> Result<(Arc<dyn Local>, Option<Foreign>), Problem> {
     let program = std::env::current_exe().during("cannot find this program")?;
@@ -39,7 +40,7 @@ pub(super) async fn open(
         Endpoint::Native => {
             let engine = Native::open(native::Config {
                 dir: instance.root().to_owned(),
-                instance: settings.instance,
+                instance: cgroup.to_owned(),
                 program,
                 network,
                 registries: Vec::new(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 use sys::namespace::{Kind, pin, unpin, within_net};
-use sys::netlink::Netlink;
+use sys::netlink::{Netlink, Route, RouteTag};
 use sys::nft::{Kernel, Ruleset};
 
 use super::tests::table_of;
@@ -75,7 +75,9 @@ async fn set_up(dir: &Path) {
         });
     }
     // As a node's default route does: service addresses are routed somewhere before they are translated.
-    host.route(Ipv4Addr::new(10, 96, 0, 0), 16, Ipv4Addr::new(10, 244, 0, 2)).await.unwrap();
+    let gateway = Ipv4Addr::new(10, 244, 0, 2);
+    let route = Route { to: Ipv4Addr::new(10, 96, 0, 0), prefix: 16, gateway, link: None };
+    host.add_route(route, RouteTag { protocol: 4, metric: 0 }).await.unwrap();
 }
 
 fn ask(address: &str, port: u16) -> io::Result<String> {

@@ -10,7 +10,7 @@ use storage::{Durability, Key, ListOptions, Page, ReadError, Revision, Store, Wa
 use crate::engines::Engine;
 
 /// A change has to arrive within this time, on a slow machine too.
-const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 pub(crate) fn put(key: &str, value: &str, expected: Option<Revision>) -> Write {
     Write {

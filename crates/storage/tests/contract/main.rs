@@ -11,6 +11,7 @@
 mod cases;
 mod engines;
 mod faults;
+mod storm;
 
 use engines::{Embedded, Engine, Etcd};
 

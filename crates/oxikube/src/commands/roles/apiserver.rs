@@ -66,6 +66,12 @@ pub(crate) struct ApiServerArgs {
     /// Ports of NodePort services
     #[arg(long, default_value = "30000-32767", value_parser = port_range, value_name = "FROM-TO")]
     service_node_port_range: (u16, u16),
+    /// Seconds that pods stay on a node that is not ready, unless they say otherwise
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..))]
+    default_not_ready_toleration_seconds: i64,
+    /// Seconds that pods stay on a node that is not reachable, unless they say otherwise
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..))]
+    default_unreachable_toleration_seconds: i64,
     /// How long Events are kept
     #[arg(long, default_value = "1h", value_parser = duration)]
     event_ttl: std::time::Duration,
@@ -127,6 +133,8 @@ fn config(args: &ApiServerArgs, listen: SocketAddr, address: IpAddr) -> Result<C
         service_cidr: args.service_cluster_ip_range,
         cluster_dns: Some(args.cluster_dns),
         node_ports: first..=last,
+        not_ready_toleration_seconds: args.default_not_ready_toleration_seconds,
+        unreachable_toleration_seconds: args.default_unreachable_toleration_seconds,
         event_ttl_seconds: args.event_ttl.as_secs(),
         audit_log: args.audit_log_path.clone(),
         max_reads: args.max_requests_inflight,

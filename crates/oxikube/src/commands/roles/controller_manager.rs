@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use controllers::{Config, Controllers};
@@ -9,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Kubeconfig, read};
 use crate::accounts::Accounts;
+use crate::cli::duration;
 use crate::leader::{self, LeaderArgs};
 use crate::logging::LogArgs;
 use crate::problem::{During, Problem};
@@ -31,9 +33,27 @@ pub(crate) struct ControllerManagerArgs {
     /// CA that pods are to trust
     #[arg(long, value_name = "FILE")]
     root_ca_file: PathBuf,
+    /// Certificate that certificates are signed with
+    #[arg(long, value_name = "FILE", requires = "cluster_signing_key_file")]
+    cluster_signing_cert_file: Option<PathBuf>,
+    /// Key that certificates are signed with
+    #[arg(long, value_name = "FILE", requires = "cluster_signing_cert_file")]
+    cluster_signing_key_file: Option<PathBuf>,
+    /// Seconds that signed certificates are good at most
+    #[arg(long, default_value_t = 31_536_000, value_name = "SECONDS")]
+    cluster_signing_duration: u64,
     /// Finished pods that are kept at most
     #[arg(long, default_value_t = 12_500)]
     terminated_pod_gc_threshold: usize,
+    /// How long a node may be silent before it counts as not ready
+    #[arg(long, default_value = "50s", value_parser = duration, value_name = "DURATION")]
+    node_monitor_grace_period: Duration,
+    /// How long a node may be silent at first
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    node_startup_grace_period: Duration,
+    /// Taken for upstream's sake: a node's silence is noticed when its time is over, without looking now and then
+    #[arg(long, default_value = "5s", value_parser = duration, value_name = "DURATION")]
+    node_monitor_period: Duration,
     /// Let each controller act under its own service account
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     use_service_account_credentials: bool,
@@ -43,6 +63,14 @@ pub(crate) async fn run(args: ControllerManagerArgs, shutdown: CancellationToken
     let client = args.kubeconfig.client().await?;
     let accounts = Accounts::new(&args.kubeconfig.kubeconfig, client.clone(), shutdown.clone()).await;
     let accounts = accounts.during("cannot act for service accounts")?;
+    let authority = match (&args.cluster_signing_cert_file, &args.cluster_signing_key_file) {
+        (Some(certificate), Some(key)) => Some(controllers::Authority {
+            certificate: read(certificate)?,
+            key: read(key)?,
+            duration: Duration::from_secs(args.cluster_signing_duration),
+        }),
+        _ => None,
+    };
     let accounts = args.use_service_account_credentials.then_some(accounts);
     let root_ca = read(&args.root_ca_file)?;
     let election = args.leader.election("kube-controller-manager")?;
@@ -59,7 +87,10 @@ pub(crate) async fn run(args: ControllerManagerArgs, shutdown: CancellationToken
             cluster_cidr: Some(args.cluster_cidr),
             node_cidr_mask: Some(args.node_cidr_mask_size),
             root_ca: Some(root_ca.clone()),
+            authority: authority.clone(),
             terminated_pods: args.terminated_pod_gc_threshold,
+            node_monitor_grace_period: args.node_monitor_grace_period,
+            node_startup_grace_period: args.node_startup_grace_period,
         };
         Controllers::build(config).run(ended)
     })

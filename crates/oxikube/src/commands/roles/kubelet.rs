@@ -1,9 +1,10 @@
 //! `oxikube kubelet`: kubelet, pod network and container engine of one node.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use cluster::node::NodeSettings;
 use kubelet::{Kubelet, ServerTls};
 use tokio_util::sync::CancellationToken;
 
@@ -67,33 +68,32 @@ pub(crate) async fn run(args: KubeletArgs, shutdown: CancellationToken) -> Resul
     let ownership = instance.own()?;
     instance.keep_name(&args.name)?;
     instance.keep_engine(&args.container_runtime_endpoint)?;
-    let name = super::node_name(args.hostname_override.as_ref())?;
     let address = match args.node_ip {
         Some(address) => address,
         None => compose::advertise_address()?,
     };
+    let settings = NodeSettings {
+        kubelet_port: args.port,
+        cluster_cidr: args.cluster_cidr,
+        cluster_domain: args.cluster_domain,
+        ..NodeSettings::new(&args.name, &super::node_name(args.hostname_override.as_ref())?)
+    };
     let client = args.kubeconfig.client().await?;
-    let node = Node::open(&instance, &args.name, args.cluster_cidr, &args.container_runtime_endpoint).await?;
+    let node = Node::open(&instance, &settings).await?;
     node.prepare().await?;
-    let mut config = kubelet::Config::new(name, instance.path("kubelet"));
-    config.pod_logs_dir = instance.path("logs/pods");
-    config.local_path_dir = Some(instance.path("local-path"));
-    config.node_ips = vec![address];
-    config.address = SocketAddr::from(([0, 0, 0, 0], args.port));
-    config.cluster_dns = args.cluster_dns;
-    config.cluster_domain = args.cluster_domain;
-    config.cgroup_root = format!("/{}", args.name);
-    config.cgroups_per_qos = node.manages_cgroups();
-    config.static_pod_path = args.pod_manifest_path;
-    config.tls = Some(ServerTls {
+    let tls = ServerTls {
         cert_file: args.tls_cert_file,
         key_file: args.tls_private_key_file,
         client_ca_file: Some(args.client_ca_file),
-    });
+    };
+    let mut config = node.kubelet_config(&instance, address, tls);
+    config.cluster_dns = args.cluster_dns;
+    config.static_pod_path = args.pod_manifest_path;
+    let ways = node.ways(&client::Informers::new(client.clone()))?;
     let kubelet = Kubelet::build(config, client, node.engine.clone()).await;
     let kubelet = kubelet.during("cannot build the kubelet")?;
     let door = images::serve(instance.path("run/images.sock"), node.engine.clone(), shutdown.clone());
-    tokio::join!(kubelet.run(shutdown.clone()), door);
+    tokio::join!(kubelet.run(shutdown.clone()), ways.run(shutdown.clone()), door);
     node.engine.close().await;
     ownership.release()
 }

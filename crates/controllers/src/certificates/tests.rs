@@ -1,0 +1,103 @@
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, SanType};
+use serde_json::json;
+
+use super::approve::{Claim, claims};
+use super::sign::{Authority, Signed, sign};
+use super::{clean, rules};
+
+fn authority() -> Authority {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap().pem();
+    Authority { certificate, key: key.serialize_pem(), duration: Duration::from_secs(86_400) }
+}
+
+fn request(
+    signer: &str,
+    name: &str,
+    organization: &str,
+    names: &[SanType],
+    usages: &[&str],
+) -> CertificateSigningRequest {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, organization);
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.subject_alt_names = names.to_vec();
+    let pem = params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+    CertificateSigningRequest {
+        spec: CertificateSigningRequestSpec {
+            request: ByteString(pem.into_bytes()),
+            signer_name: signer.to_owned(),
+            username: Some("system:node:a".into()),
+            usages: Some(usages.iter().map(|usage| (*usage).to_owned()).collect()),
+            expiration_seconds: Some(3600),
+            ..CertificateSigningRequestSpec::default()
+        },
+        ..CertificateSigningRequest::default()
+    }
+}
+
+const CLIENT: &[&str] = &["digital signature", "client auth"];
+
+#[test]
+fn kubelets_are_recognized() {
+    let asked = |name: &str| claims(&request(rules::KUBELET_CLIENT, name, "system:nodes", &[], CLIENT));
+    assert_eq!(asked("system:node:a"), [Claim::SelfNode, Claim::Node]);
+    assert_eq!(asked("system:node:b"), [Claim::Node], "for another node than the one who asks");
+    assert_eq!(asked("admin"), []);
+    assert_eq!(claims(&request(rules::CLIENT, "system:node:a", "system:nodes", &[], CLIENT)), []);
+}
+
+#[test]
+fn a_certificate_says_what_was_asked_for_and_approved() {
+    let asked = request(rules::KUBELET_CLIENT, "system:node:a", "system:nodes", &[], CLIENT);
+    let now = jiff::Timestamp::now();
+    let Signed::Certificate(pem) = sign(&authority(), &asked, now) else { panic!("refused") };
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
+    let certificate = pem.parse_x509().unwrap();
+    assert_eq!(certificate.subject().to_string(), "O=system:nodes, CN=system:node:a");
+    let usage = certificate.extended_key_usage().unwrap().unwrap().value;
+    assert!(usage.client_auth && !usage.server_auth);
+    assert_eq!(certificate.validity().not_after.timestamp(), now.as_second() + 3600);
+}
+
+#[test]
+fn what_a_signer_does_not_sign() {
+    let address = SanType::IpAddress("10.0.0.1".parse().unwrap());
+    let server = &["digital signature", "server auth"];
+    for (asked, why) in [
+        (request(rules::KUBELET_CLIENT, "system:node:a", "nodes", &[], CLIENT), "organization"),
+        (request(rules::KUBELET_CLIENT, "a", "system:nodes", &[], CLIENT), "common name"),
+        (request(rules::KUBELET_CLIENT, "system:node:a", "system:nodes", &[address], CLIENT), "IP subjectAltNames"),
+        (request(rules::KUBELET_CLIENT, "system:node:a", "system:nodes", &[], server), "usages did not match"),
+        (request(rules::KUBELET_SERVING, "system:node:a", "system:nodes", &[], server), "DNS or IP"),
+        (request(rules::CLIENT, "a", "system:masters", &[], CLIENT), "system:masters"),
+    ] {
+        match sign(&authority(), &asked, jiff::Timestamp::now()) {
+            Signed::Refused(said) => assert!(said.contains(why), "{said}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let foreign = request("example.com/mine", "a", "b", &[], CLIENT);
+    assert_eq!(sign(&authority(), &foreign, jiff::Timestamp::now()), Signed::Foreign);
+}
+
+#[test]
+fn old_requests_go() {
+    let with = |conditions: serde_json::Value| {
+        let mut asked = request(rules::CLIENT, "a", "b", &[], CLIENT);
+        asked.metadata.creation_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        asked.status = serde_json::from_value(json!({"conditions": conditions})).unwrap();
+        clean::left(&asked, "2026-01-01T02:00:00Z".parse().unwrap()).as_secs()
+    };
+    let at = |kind: &str| json!([{"type": kind, "status": "True", "lastUpdateTime": "2026-01-01T01:30:00Z"}]);
+    assert_eq!(with(json!([])), 22 * 3600);
+    assert_eq!(with(at("Denied")), 1800);
+    assert_eq!(with(at("Approved")), 23 * 3600 + 1800, "it has no certificate yet");
+}

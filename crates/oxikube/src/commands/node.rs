@@ -1,0 +1,56 @@
+//! `oxikube node`: kubelet, container engine, service proxy and resolver of one node, in one process.
+
+use clap::Args;
+use cluster::node::NodeFiles;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::DataDir;
+use crate::compose::{self, Clients, Node, Roles};
+use crate::instance::{Instance, Running, claim_name};
+use crate::logging::LogArgs;
+use crate::problem::{During, Problem};
+
+/// Arguments of `node`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    #[command(flatten)]
+    data: DataDir,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+pub(crate) async fn run(args: NodeArgs, shutdown: CancellationToken) -> Result<(), Problem> {
+    let instance = Instance::new(&args.data.data_dir);
+    let files = NodeFiles::new(instance.root());
+    let settings = files.settings().during("cannot tell what this node is")?.ok_or_else(|| {
+        Problem::new(format!(
+            "{} is not the directory of a node; make it one with 'oxikube join', or run a whole cluster with 'oxikube up'",
+            instance.root().display()
+        ))
+    })?;
+    let ownership = instance.own()?;
+    let _name = claim_name(&settings.name)?;
+    instance.keep_name(&settings.name)?;
+    let address = match settings.address {
+        Some(address) => address,
+        None => compose::advertise_address()?,
+    };
+    let path = files.kubeconfig();
+    let client = client::connect::from_kubeconfig(&path).await.during(format!("cannot use {}", path.display()))?;
+    let node = Node::open(&instance, &settings).await?;
+    let kubelet = node.kubelet_config(&instance, address, compose::serving(&files));
+    // One identity for all: what a node's proxy and resolver have to read, nodes may read.
+    let clients = Clients { kubelet: client.clone(), proxy: client.clone(), dns: client };
+    let mut roles = Roles::new(shutdown);
+    node.run(&mut roles, &instance, kubelet, clients).await?;
+    ownership.record(&Running {
+        pid: std::process::id().cast_signed(),
+        name: settings.name.clone(),
+        api_port: 0,
+        node: settings.node.clone(),
+        started: jiff::Timestamp::now().as_second(),
+    })?;
+    roles.wait().await;
+    node.engine.close().await;
+    ownership.release()
+}
