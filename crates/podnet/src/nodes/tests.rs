@@ -46,7 +46,7 @@ fn a_range_belongs_to_one_node_and_lies_in_the_clusters() {
         node("simulated", "10.99.6.0/24", "192.0.2.1"),
     ];
     let direct = decide("a", &nodes).direct;
-    assert_eq!(direct.into_iter().map(|(_, node)| node.to_string()).collect::<Vec<_>>(), ["192.0.2.4"]);
+    assert_eq!(direct.into_values().map(|node| node.to_string()).collect::<Vec<_>>(), ["192.0.2.4"]);
 }
 
 #[test]
