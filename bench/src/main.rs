@@ -8,6 +8,7 @@ mod figures;
 mod network;
 mod processes;
 mod report;
+mod scheduling;
 mod store;
 
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ struct Cli {
 enum Command {
     /// Compare storage engines
     Store(store::Args),
+    /// Measure the scheduler's decisions
+    Scheduling(scheduling::Args),
 }
 
 /// What to measure on a cluster.
@@ -68,6 +71,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     runtime.block_on(async {
         match (cli.command, &cli.cluster.inside) {
             (Some(Command::Store(args)), _) => store::run(&args).await,
+            (Some(Command::Scheduling(args)), _) => scheduling::run(&args),
             (None, Some(name)) => figures::run(&cli.cluster, name).await,
             (None, None) => network::enter(&format!("oxb{}", std::process::id())).await,
         }

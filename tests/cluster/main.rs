@@ -5,6 +5,7 @@
 mod api;
 mod bad_input;
 mod crash;
+mod doors;
 mod engines;
 mod kinds;
 mod masters;
@@ -14,7 +15,9 @@ mod nodes;
 mod refusals;
 mod roles;
 mod scaling;
+mod scheduling;
 mod story;
 mod streams;
 mod volumes;
+mod why;
 mod workloads;

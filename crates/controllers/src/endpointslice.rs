@@ -8,3 +8,6 @@ mod tests;
 
 pub(crate) use endpoints::run as run_endpoints;
 pub(crate) use run::run;
+
+/// Label selector of the slices that are written here.
+pub(crate) const OWN_SLICES: &str = "endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io";

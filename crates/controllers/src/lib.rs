@@ -27,6 +27,7 @@ mod replicaset;
 mod resourcequota;
 mod rootca;
 mod serviceaccount;
+mod servicelb;
 mod statefulset;
 mod tainteviction;
 mod ttlafterfinished;
@@ -105,6 +106,7 @@ fn all(context: &Context, shutdown: &CancellationToken) -> Vec<(&'static str, Ru
         ("pod-garbage-collector", Box::pin(podgc::run(context(), stop()))),
         ("namespace", Box::pin(namespace::run(context(), stop()))),
         ("garbage-collector", Box::pin(garbagecollector::run(context(), stop()))),
+        ("servicelb", Box::pin(servicelb::run(context(), stop()))),
         ("persistentvolume-binder", Box::pin(persistentvolume::run(context(), stop()))),
         ("persistentvolume-protection", Box::pin(volumeprotection::run_volumes(context(), stop()))),
         ("persistentvolumeclaim-protection", Box::pin(volumeprotection::run_claims(context(), stop()))),

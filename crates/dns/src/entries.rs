@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 /// Nothing of a namespace but that it is there.
@@ -46,6 +46,24 @@ pub(crate) struct SliceEntry {
     pub service: String,
     pub endpoints: Vec<Endpoint>,
     pub ports: Vec<Port>,
+}
+
+/// A pod of this node that searches for names as all do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct PodEntry {
+    pub namespace: String,
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Pods in the node's network, and those with settings of their own, search elsewhere: they keep no address here.
+pub(crate) fn pod(pod: Pod) -> PodEntry {
+    let (spec, status) = (pod.spec.unwrap_or_default(), pod.status.unwrap_or_default());
+    let is_plain = spec.host_network != Some(true)
+        && spec.dns_config.is_none()
+        && spec.dns_policy.as_deref().is_none_or(|policy| policy.starts_with("ClusterFirst"));
+    let is_over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    let texts = status.pod_ips.unwrap_or_default().into_iter().map(|ip| ip.ip).filter(|_| is_plain && !is_over);
+    PodEntry { namespace: pod.metadata.namespace.unwrap_or_default(), addresses: addresses(texts.collect()) }
 }
 
 fn port(name: Option<String>, protocol: Option<String>, number: Option<i32>) -> Option<Port> {

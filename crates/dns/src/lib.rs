@@ -6,6 +6,7 @@
 mod answers;
 mod entries;
 mod index;
+mod search;
 mod serve;
 #[cfg(test)]
 mod testing;

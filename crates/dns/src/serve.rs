@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answers::{self, Reply, Verdict};
 use crate::index::{ClusterIndex, Index};
+use crate::search;
 use crate::upstream::{self, PAYLOAD, Servers, Upstream};
 use crate::zone::Zone;
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub upstreams: Vec<SocketAddr>,
     /// The node's own resolver configuration.
     pub resolv_conf: PathBuf,
+    /// Name of this node: its pods have their search paths walked here, in one go. None leaves that to them.
+    pub node_name: Option<String>,
 }
 
 /// Why it cannot serve.
@@ -95,7 +98,7 @@ impl Dns {
         let serial = u32::try_from(now).unwrap_or(u32::MAX);
         let zone = Zone { origin, addresses: bound.iter().map(SocketAddr::ip).collect(), serial };
         let upstream = Upstream::new(servers, bound);
-        let index = ClusterIndex::new(&Informers::new(client));
+        let index = ClusterIndex::new(&Informers::new(client), config.node_name.as_deref());
         let mut server = Server::new(Handler { zone, index, upstream, turn: AtomicUsize::new(0) });
         for (udp, tcp) in sockets {
             server.register_socket(udp);
@@ -164,6 +167,15 @@ impl<I: Index + Sync> Handler<I> {
         }
         match answers::answer(&self.zone, &self.index, query.name(), query.query_type()) {
             Verdict::Ours(reply) => {
+                let reply = if reply.code == ResponseCode::NXDomain {
+                    let asked = (query.name(), query.query_type());
+                    let client = request.src().ip();
+                    search::search(&self.zone, &self.index, &self.upstream, client, asked, dnssec)
+                        .await
+                        .unwrap_or(reply)
+                } else {
+                    reply
+                };
                 let reply = self.follow(reply, query.query_type(), dnssec).await;
                 Outcome { authoritative: true, reply: self.rotated(reply) }
             }

@@ -13,6 +13,8 @@ pub(crate) struct Memory {
     pub namespaces: BTreeSet<String>,
     pub services: Vec<Arc<ServiceEntry>>,
     pub slices: Vec<Arc<SliceEntry>>,
+    /// The namespace of whoever asks.
+    pub client: Option<String>,
 }
 
 impl Index for Memory {
@@ -35,6 +37,10 @@ impl Index for Memory {
     fn slices_at(&self, address: IpAddr) -> Vec<Arc<SliceEntry>> {
         let has = |s: &&Arc<SliceEntry>| s.endpoints.iter().any(|e| e.addresses.contains(&address));
         self.slices.iter().filter(has).cloned().collect()
+    }
+
+    fn namespace_at(&self, _: IpAddr) -> Option<String> {
+        self.client.clone()
     }
 
     async fn complete(&self) {}
@@ -86,5 +92,6 @@ pub(crate) fn cluster() -> Memory {
             slice("eager", vec![endpoint("10.244.0.4", None, false)], &[]),
             slice("web", vec![endpoint("10.244.0.9", None, true)], &[]),
         ],
+        client: None,
     }
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache::{Cache, Question};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 use parking_lot::Mutex;
@@ -19,13 +21,24 @@ use tokio::time::{Instant, timeout};
 /// Questions under way; beyond it clients are told to come again.
 const IN_FLIGHT: usize = 512;
 /// One attempt at one server.
-const ATTEMPT: Duration = Duration::from_secs(2);
+pub(crate) const ATTEMPT: Duration = Duration::from_secs(2);
+/// A server that has said nothing for this long is raced against the next one.
+const HEDGE: Duration = Duration::from_millis(300);
 /// The file is read again after this time.
 const FRESH: Duration = Duration::from_secs(10);
 /// What fits into one packet nearly everywhere.
 pub(crate) const PAYLOAD: u16 = 1232;
 /// As many servers as glibc would ask.
 const SERVERS: usize = 3;
+/// As many domains as glibc has always searched.
+const DOMAINS: usize = 6;
+
+/// What a `resolv.conf` says.
+#[derive(Debug, Clone, Default)]
+struct Written {
+    servers: Vec<SocketAddr>,
+    search: Vec<Name>,
+}
 
 /// Where the name servers are written.
 #[derive(Debug, Clone)]
@@ -39,7 +52,9 @@ pub(crate) struct Upstream {
     servers: Servers,
     /// Our own addresses: asking them would go round in circles.
     own: Vec<SocketAddr>,
-    read: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
+    read: Mutex<Option<(Instant, Written)>>,
+    /// Who answered last: it is asked first.
+    best: Mutex<Option<SocketAddr>>,
     in_flight: Semaphore,
     cache: Mutex<Cache>,
 }
@@ -47,10 +62,10 @@ pub(crate) struct Upstream {
 impl Upstream {
     pub(crate) fn new(servers: Servers, own: Vec<SocketAddr>) -> Self {
         let in_flight = Semaphore::new(IN_FLIGHT);
-        Self { servers, own, read: Mutex::new(None), in_flight, cache: Mutex::default() }
+        Self { servers, own, read: Mutex::new(None), best: Mutex::new(None), in_flight, cache: Mutex::default() }
     }
 
-    /// What the first server that knows says; none when none does in time.
+    /// What the first server that knows says; when none does in time, what was known before; else none.
     pub(crate) async fn resolve(&self, query: &Query, dnssec: bool) -> Option<Arc<Message>> {
         let question = Question::of(query, dnssec);
         if let Some(known) = self.cache.lock().get(&question, Instant::now()) {
@@ -60,41 +75,59 @@ impl Upstream {
             tracing::warn!(limit = IN_FLIGHT, "too many questions to other name servers under way");
             return None;
         };
-        let mut last = None;
-        for server in self.servers().await {
-            match timeout(ATTEMPT, ask(server, query, dnssec)).await {
-                Ok(Ok(message)) => {
-                    let message = Arc::new(message);
-                    if matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
-                        self.cache.lock().put(question, Arc::clone(&message), Instant::now());
-                        return Some(message);
-                    }
-                    last = Some(message);
-                }
-                Ok(Err(error)) => tracing::debug!(%server, %error, "name server did not answer"),
-                Err(_) => tracing::debug!(%server, "name server did not answer in time"),
-            }
+        let said = self.race(query, dnssec).await.map(Arc::new);
+        if let Some(message) = said.as_ref().filter(|message| is_answer(message)) {
+            self.cache.lock().put(question, Arc::clone(message), Instant::now());
+            return said;
         }
-        last
+        self.cache.lock().stale(&question, Instant::now()).or(said)
     }
 
-    async fn servers(&self) -> Vec<SocketAddr> {
+    /// Asks one server after the other, without waiting long for one that is silent; the first answer counts.
+    async fn race(&self, query: &Query, dnssec: bool) -> Option<Message> {
+        let mut servers = self.written().await.servers;
+        let best = *self.best.lock();
+        servers.sort_by_key(|server| Some(*server) != best);
+        let (mut waiting, mut asked, mut last) = (servers.into_iter(), FuturesUnordered::new(), None);
+        loop {
+            if let Some(server) = waiting.next() {
+                asked.push(attempt(server, query, dnssec));
+            }
+            let hedge = if waiting.len() == 0 { ATTEMPT * 2 } else { HEDGE };
+            match timeout(hedge, asked.next()).await {
+                Ok(Some((server, Some(message)))) if is_answer(&message) => {
+                    *self.best.lock() = Some(server);
+                    return Some(message);
+                }
+                Ok(Some((_, message))) => last = message.or(last),
+                Ok(None) if waiting.len() == 0 => return last,
+                Ok(None) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Domains that the node itself searches.
+    pub(crate) async fn search(&self) -> Vec<Name> {
+        self.written().await.search
+    }
+
+    async fn written(&self) -> Written {
         let path = match &self.servers {
-            Servers::Fixed(servers) => return self.others(servers.clone()),
+            Servers::Fixed(servers) => return Written { servers: self.others(servers.clone()), search: Vec::new() },
             Servers::ResolvConf(path) => path,
         };
-        if let Some((read, servers)) = &*self.read.lock()
+        if let Some((read, written)) = &*self.read.lock()
             && read.elapsed() < FRESH
         {
-            return servers.clone();
+            return written.clone();
         }
         let text = tokio::fs::read_to_string(path).await.unwrap_or_else(|error| {
             tracing::warn!(path = %path.display(), %error, "cannot read the node's name servers");
             String::new()
         });
-        let servers = self.others(name_servers(&text));
-        *self.read.lock() = Some((Instant::now(), servers.clone()));
-        servers
+        let written = Written { servers: self.others(name_servers(&text)), search: search_domains(&text) };
+        *self.read.lock() = Some((Instant::now(), written.clone()));
+        written
     }
 
     fn others(&self, servers: Vec<SocketAddr>) -> Vec<SocketAddr> {
@@ -110,6 +143,35 @@ fn name_servers(text: &str) -> Vec<SocketAddr> {
         address?.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 53))
     };
     text.lines().filter_map(of_line).collect()
+}
+
+/// The domains that a `resolv.conf` has names completed with: those of its last such line.
+fn search_domains(text: &str) -> Vec<Name> {
+    let of_line = |line: &str| {
+        let mut words = line.split_whitespace();
+        words.next().filter(|word| matches!(*word, "search" | "domain"))?;
+        Some(words.filter_map(domain).take(DOMAINS).collect())
+    };
+    text.lines().filter_map(of_line).next_back().unwrap_or_default()
+}
+
+fn domain(text: &str) -> Option<Name> {
+    let mut name = Name::from_ascii(text).ok().filter(|name| !name.is_root())?;
+    name.set_fqdn(true);
+    Some(name)
+}
+
+fn is_answer(message: &Message) -> bool {
+    matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
+}
+
+async fn attempt(server: SocketAddr, query: &Query, dnssec: bool) -> (SocketAddr, Option<Message>) {
+    match timeout(ATTEMPT, ask(server, query, dnssec)).await {
+        Ok(Ok(message)) => return (server, Some(message)),
+        Ok(Err(error)) => tracing::debug!(%server, %error, "name server did not answer"),
+        Err(_) => tracing::debug!(%server, "name server did not answer in time"),
+    }
+    (server, None)
 }
 
 async fn ask(server: SocketAddr, query: &Query, dnssec: bool) -> std::io::Result<Message> {
@@ -180,6 +242,13 @@ mod tests {
         let own: SocketAddr = "10.96.0.10:53".parse().unwrap();
         let other: SocketAddr = "9.9.9.9:53".parse().unwrap();
         let upstream = Upstream::new(Servers::Fixed(vec![own, other]), vec![own]);
-        assert_eq!(upstream.servers().await, [other]);
+        assert_eq!(upstream.written().await.servers, [other]);
+    }
+
+    #[test]
+    fn domains_of_a_file() {
+        let found = search_domains("search old\nnameserver 9.9.9.9\nsearch corp.example. example.org\n");
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), ["corp.example.", "example.org."]);
+        assert!(search_domains("nameserver 9.9.9.9\n").is_empty());
     }
 }

@@ -38,6 +38,9 @@ enum Command {
     /// Show what runs and how it is
     #[command(after_help = "Example:\n  oxikube status -o json")]
     Status(commands::status::StatusArgs),
+    /// Say why something is not as it should be, and what to do
+    #[command(after_help = "Example:\n  oxikube why pod/web\n  oxikube why deployment/web -n shop -o json")]
+    Why(commands::why::WhyArgs),
     /// Run the cluster in the foreground
     #[command(after_help = "Example:\n  oxikube server --data-dir /var/lib/oxikube")]
     Server(ServerArgs),
@@ -182,6 +185,7 @@ pub(crate) fn run() -> Result<(), Problem> {
         Command::Down(args) => runtime()?.block_on(commands::down::run(&args)),
         Command::Image(args) => runtime()?.block_on(commands::image::run(args)),
         Command::Status(args) => runtime()?.block_on(commands::status::run(&args)),
+        Command::Why(args) => runtime()?.block_on(commands::why::run(&args)),
         Command::Snapshot(args) => runtime()?.block_on(commands::snapshot::run(args)),
         Command::Server(args) => commands::server::run(args),
         Command::Node(args) => roles::run(&args.log.clone(), |stop| commands::node::run(args, stop)),

@@ -11,3 +11,4 @@ pub(crate) mod server;
 pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod up;
+pub(crate) mod why;

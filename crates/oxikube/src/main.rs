@@ -12,6 +12,7 @@ mod manifests;
 mod problem;
 mod progress;
 mod store;
+mod why;
 
 use std::process::ExitCode;
 

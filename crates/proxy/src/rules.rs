@@ -1,41 +1,54 @@
 //! What services mean on this node. Pure: objects in, wanted rules out.
 
+mod frame;
+mod targets;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod traffic;
+pub(crate) mod traffic;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
+use client::ObjectKey;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 
+use crate::flows::{Front, Fronts};
 use crate::table::Table;
+pub(crate) use frame::frame;
+pub(crate) use targets::Target;
+use targets::{Targets, targets};
 
 /// Where this node is.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub node: String,
+    /// The node's zone.
+    pub zone: Option<String>,
     /// Addresses of pods: what comes from elsewhere to a cluster address is masqueraded.
     pub cluster_cidr: Option<Ipv4Net>,
     /// Cluster addresses that this node answers at itself as long as their service has no endpoints.
     pub answered_here: Vec<Ipv4Addr>,
 }
 
-/// One place to send connections to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Target {
-    address: Ipv4Addr,
-    port: u16,
+/// What this node does for services.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub table: Table,
+    /// Where UDP goes: flows that go elsewhere are to be forgotten.
+    pub fronts: Fronts,
+    /// Ports on which a balancer asks whether this node has endpoints.
+    pub health: BTreeMap<u16, Health>,
 }
 
-/// The endpoints of one service port, by who may use them.
-#[derive(Debug, Default)]
-struct Targets {
-    cluster: Vec<Target>,
-    local: Vec<Target>,
+/// What is answered on a health port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Health {
+    pub service: ObjectKey,
+    pub local_endpoints: usize,
 }
 
 /// One port of one service.
@@ -53,20 +66,32 @@ struct Port<'a> {
 /// The rules for all services. `slices` are those of each service, by namespace and name.
 pub(crate) fn table<'a>(
     services: impl IntoIterator<Item = &'a Service>,
-    slices: impl Fn(&str, &str) -> Vec<std::sync::Arc<EndpointSlice>>,
+    slices: impl Fn(&str, &str) -> Vec<Arc<EndpointSlice>>,
     place: &Place,
-) -> Table {
-    let mut table = Table::default();
+) -> Wanted {
+    let mut wanted = Wanted::default();
     for service in services.into_iter().filter(|service| is_proxied(service)) {
         let (namespace, name) = (text(service.metadata.namespace.as_ref()), text(service.metadata.name.as_ref()));
         let slices = slices(namespace, name);
+        let mut local = 0;
         for port in service.spec.iter().flat_map(|spec| spec.ports.iter().flatten()) {
             if let Some(port) = port_of(service, port, &slices, place) {
-                port.add(&mut table);
+                port.add(&mut wanted);
+                local = local.max(port.targets.local_ready);
             }
         }
+        let service_key = ObjectKey::of(&service.metadata);
+        let health = health_port(service).map(|port| (port, Health { service: service_key, local_endpoints: local }));
+        wanted.health.extend(health);
     }
-    table
+    wanted
+}
+
+/// Balancers ask there which nodes have endpoints, when only those are to get connections.
+fn health_port(service: &Service) -> Option<u16> {
+    let spec = service.spec.as_ref().filter(|spec| spec.external_traffic_policy.as_deref() == Some("Local"))?;
+    let port = spec.health_check_node_port.filter(|_| spec.type_.as_deref() == Some("LoadBalancer"))?;
+    u16::try_from(port).ok().filter(|port| *port > 0)
 }
 
 fn text(value: Option<&String>) -> &str {
@@ -75,14 +100,18 @@ fn text(value: Option<&String>) -> &str {
 
 /// Headless services have no address, names elsewhere are the resolver's, and some belong to another proxy.
 fn is_proxied(service: &Service) -> bool {
-    let foreign = |labels: &BTreeMap<String, String>| labels.contains_key("service.kubernetes.io/service-proxy-name");
+    let foreign = |labels: &BTreeMap<String, String>| {
+        ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"]
+            .iter()
+            .any(|label| labels.contains_key(*label))
+    };
     let Some(spec) = &service.spec else { return false };
     spec.type_.as_deref() != Some("ExternalName")
         && spec.cluster_ip.as_deref().is_some_and(|ip| !ip.is_empty() && ip != "None")
         && !service.metadata.labels.as_ref().is_some_and(foreign)
 }
 
-fn protocol(name: Option<&str>) -> Option<&'static str> {
+pub(crate) fn protocol(name: Option<&str>) -> Option<&'static str> {
     match name.unwrap_or("TCP") {
         "TCP" => Some("tcp"),
         "UDP" => Some("udp"),
@@ -94,7 +123,7 @@ fn protocol(name: Option<&str>) -> Option<&'static str> {
 fn port_of<'a>(
     service: &'a Service,
     port: &ServicePort,
-    slices: &[std::sync::Arc<EndpointSlice>],
+    slices: &[Arc<EndpointSlice>],
     place: &'a Place,
 ) -> Option<Port<'a>> {
     let protocol = protocol(port.protocol.as_deref())?;
@@ -106,98 +135,94 @@ fn port_of<'a>(
         protocol,
         number: u16::try_from(port.port).ok()?,
         node_port: port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
-        targets: targets(slices, port_name, protocol, &place.node),
+        targets: targets(slices, port_name, protocol, place),
         place,
     })
 }
 
-/// The endpoints to use: those that are ready, or, when none is, those that still serve while they end.
-fn targets(slices: &[std::sync::Arc<EndpointSlice>], name: &str, wanted: &str, node: &str) -> Targets {
-    let mut all: Vec<(Target, &Endpoint)> = Vec::new();
-    for slice in slices.iter().filter(|slice| slice.address_type == "IPv4") {
-        let ports = slice.ports.iter().flatten();
-        let mut fitting = ports.filter(|port| {
-            port.name.as_deref().unwrap_or_default() == name && protocol(port.protocol.as_deref()) == Some(wanted)
-        });
-        let number = fitting.find_map(|port| port.port).and_then(|port| u16::try_from(port).ok());
-        let Some(port) = number else { continue };
-        for endpoint in slice.endpoints.iter().flatten() {
-            let address = endpoint.addresses.first().and_then(|address| address.parse().ok());
-            all.extend(address.map(|address| (Target { address, port }, endpoint)));
-        }
-    }
-    let choose = |local: bool| {
-        let near = |endpoint: &Endpoint| !local || endpoint.node_name.as_deref() == Some(node);
-        let pick = |fits: fn(&Endpoint) -> bool| {
-            let chosen = all.iter().filter(|(_, endpoint)| near(endpoint) && fits(endpoint));
-            let mut chosen: Vec<Target> = chosen.map(|(target, _)| *target).collect();
-            chosen.sort_unstable();
-            chosen.dedup();
-            chosen
-        };
-        let ready = pick(is_ready);
-        if ready.is_empty() { pick(serves_while_ending) } else { ready }
-    };
-    Targets { cluster: choose(false), local: choose(true) }
-}
-
-fn is_ready(endpoint: &Endpoint) -> bool {
-    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-}
-
-fn serves_while_ending(endpoint: &Endpoint) -> bool {
-    let conditions = endpoint.conditions.clone().unwrap_or_default();
-    conditions.serving.unwrap_or(true) && conditions.terminating.unwrap_or(false)
-}
-
 impl Port<'_> {
-    fn add(&self, table: &mut Table) {
+    fn add(&self, wanted: &mut Wanted) {
+        self.add_inside(wanted);
+        self.add_external(wanted);
+    }
+
+    fn add_inside(&self, wanted: &mut Wanted) {
         let Some(spec) = &self.service.spec else { return };
         let internal_local = spec.internal_traffic_policy.as_deref() == Some("Local");
-        let external_local = spec.external_traffic_policy.as_deref() == Some("Local");
         let inside = if internal_local { &self.targets.local } else { &self.targets.cluster };
-        for address in &inside.iter().chain(&self.targets.cluster).map(|target| target.address).collect::<Vec<_>>() {
-            table.set("hairpin", format!("{address} . {address}"));
+        for Target { address, .. } in self.targets.local.iter().chain(&self.targets.cluster) {
+            wanted.table.set("hairpin", format!("{address} . {address}"));
         }
         let service_chain = format!("service/{}", self.id);
         if !inside.is_empty() {
-            self.balance(table, &service_chain, inside, self.place.cluster_cidr.map(outside));
+            self.balance(&mut wanted.table, &service_chain, inside, self.place.cluster_cidr.map(outside));
         }
         let cluster_ips = spec.cluster_ips.clone().unwrap_or_else(|| spec.cluster_ip.clone().into_iter().collect());
         for address in cluster_ips.iter().filter_map(|ip| ip.parse::<Ipv4Addr>().ok()) {
             if self.targets.cluster.is_empty() && self.place.answered_here.contains(&address) {
                 continue;
             }
-            table.set("cluster_ips", address.to_string());
+            wanted.table.set("cluster_ips", address.to_string());
             let unreachable = if self.targets.cluster.is_empty() { Refusal::Reject } else { Refusal::Drop };
-            self.front(table, address, inside, &service_chain, unreachable);
+            self.front(&mut wanted.table, address, inside, &service_chain, unreachable);
+            self.watch_flows(wanted, Some(address), self.number);
         }
-        self.add_external(table, external_local);
     }
 
-    fn add_external(&self, table: &mut Table, only_local: bool) {
-        let addresses = self.external_addresses();
-        if addresses.is_empty() && self.node_port.is_none() {
+    /// UDP flows that come to this address are to go to the endpoints of now.
+    fn watch_flows(&self, wanted: &mut Wanted, address: Option<Ipv4Addr>, port: u16) {
+        if self.protocol == "udp" {
+            let targets = self.targets.cluster.iter().chain(&self.targets.local).copied().collect();
+            wanted.fronts.insert(Front { address, port }, targets);
+        }
+    }
+
+    fn add_external(&self, wanted: &mut Wanted) {
+        let Some(spec) = &self.service.spec else { return };
+        let (given, balanced) = (self.external_ips(), self.balancer_ips());
+        if given.is_empty() && balanced.is_empty() && self.node_port.is_none() {
             return;
         }
+        let only_local = spec.external_traffic_policy.as_deref() == Some("Local");
         let chain = format!("external/{}", self.id);
         let usable = if only_local { &self.targets.local } else { &self.targets.cluster };
         let nowhere = self.targets.cluster.is_empty();
         if !nowhere {
-            self.external_chain(table, &chain, only_local, usable);
+            self.external_chain(&mut wanted.table, &chain, only_local, usable);
         }
         let refusal = if nowhere { Refusal::Reject } else { Refusal::Drop };
-        let reachable = if nowhere { &[] } else { self.targets.cluster.as_slice() };
-        for address in addresses {
-            self.front(table, address, reachable, &chain, refusal);
+        for address in given.iter().chain(&balanced) {
+            self.front(&mut wanted.table, *address, &self.targets.cluster, &chain, refusal);
+            self.watch_flows(wanted, Some(*address), self.number);
         }
+        self.firewall(&mut wanted.table, &balanced);
         if let Some(port) = self.node_port {
             let key = format!("{} . {port}", self.protocol);
             if nowhere {
-                table.set("nodeports_reject", key);
+                wanted.table.set("nodeports_reject", key);
             } else {
-                table.map("nodeports", key, format!("goto {chain}"));
+                wanted.table.map("nodeports", key, format!("goto {chain}"));
             }
+            self.watch_flows(wanted, None, port);
+        }
+    }
+
+    /// A balancer's address may be for some clients only.
+    fn firewall(&self, table: &mut Table, addresses: &[Ipv4Addr]) {
+        let spec = self.service.spec.iter().flat_map(|spec| spec.load_balancer_source_ranges.iter().flatten());
+        let given: Vec<&str> = spec.map(|range| range.trim()).filter(|range| !range.is_empty()).collect();
+        if given.is_empty() || addresses.is_empty() {
+            return;
+        }
+        // Ranges of the other family let nobody of this one in.
+        let ranges: Vec<Ipv4Net> = given.iter().filter_map(|range| range.parse().ok()).collect();
+        let ranges: Vec<String> = Ipv4Net::aggregate(&ranges).iter().map(ToString::to_string).collect();
+        let chain = format!("firewall/{}", self.id);
+        let rule =
+            if ranges.is_empty() { "drop".into() } else { format!("ip saddr != {{ {} }} drop", ranges.join(", ")) };
+        table.chain(&chain, vec![rule]);
+        for address in addresses {
+            table.map("firewall", self.key(*address), format!("goto {chain}"));
         }
     }
 
@@ -226,17 +251,27 @@ impl Port<'_> {
         table.chain(chain, rules);
     }
 
-    fn external_addresses(&self) -> Vec<Ipv4Addr> {
-        let spec = self.service.spec.iter().flat_map(|spec| spec.external_ips.iter().flatten());
+    fn external_ips(&self) -> Vec<Ipv4Addr> {
+        let given = self.service.spec.iter().flat_map(|spec| spec.external_ips.iter().flatten());
+        given.filter_map(|ip| ip.parse().ok()).collect()
+    }
+
+    /// Addresses of a balancer that passes packets on as they are; one that is a proxy of its own is left to itself.
+    fn balancer_ips(&self) -> Vec<Ipv4Addr> {
         let balancer = self.service.status.iter().filter_map(|status| status.load_balancer.as_ref());
         let ingress = balancer.flat_map(|balancer| balancer.ingress.iter().flatten());
         let own = ingress.filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"));
-        spec.chain(own.filter_map(|ingress| ingress.ip.as_ref())).filter_map(|ip| ip.parse().ok()).collect()
+        let is_balanced = self.service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"));
+        own.filter(|_| is_balanced).filter_map(|ingress| ingress.ip.as_ref()?.parse().ok()).collect()
+    }
+
+    fn key(&self, address: Ipv4Addr) -> String {
+        format!("{address} . {} . {}", self.protocol, self.number)
     }
 
     /// Leads an address to a chain, or refuses what comes to it.
     fn front(&self, table: &mut Table, address: Ipv4Addr, targets: &[Target], chain: &str, refusal: Refusal) {
-        let key = format!("{address} . {} . {}", self.protocol, self.number);
+        let key = self.key(address);
         match (targets.is_empty(), refusal) {
             (false, _) => table.map("services", key, format!("goto {chain}")),
             (true, Refusal::Reject) => table.set("services_reject", key),
@@ -271,8 +306,9 @@ impl Port<'_> {
     fn sticky(&self, table: &mut Table, targets: &[Target], seconds: i32, rules: &mut Vec<String>) {
         let name = |kind: &str, target: &Target| format!("{kind}/{}/{}.{}", self.id, target.address, target.port);
         for target in targets {
-            let (chain, set) = (name("endpoint", target), name("affinity", target));
-            table.clients(&set, seconds);
+            // The kernel cannot change how long a set remembers: another time is another set.
+            let (chain, set) = (name("endpoint", target), name(&format!("affinity-{seconds}"), target));
+            table.declare(set.clone(), format!("type ipv4_addr; flags dynamic,timeout; timeout {seconds}s;"));
             let to = format!("meta l4proto {} dnat ip to {}:{}", self.protocol, target.address, target.port);
             table.chain(&chain, vec![format!("update @{set} {{ ip saddr }}"), to]);
             rules.push(format!("ip saddr @{set} goto {chain}"));

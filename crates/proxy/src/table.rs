@@ -1,38 +1,40 @@
 //! The packet filter table as data, and the transactions that lead from one to the next. Pure.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-/// Mark of connections that are to be masqueraded, as upstream has it.
-const MASQUERADE: u32 = 0x4000;
+/// Name of a map or set: of the frame, or made for an object.
+type Name = Cow<'static, str>;
 
-/// Everything in the table that follows from services.
+/// Everything in a table that follows from objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Table {
     /// Map name and key to value.
-    maps: BTreeMap<(&'static str, String), String>,
+    maps: BTreeMap<(Name, String), String>,
     /// Set name and element.
-    sets: BTreeSet<(&'static str, String)>,
+    sets: BTreeSet<(Name, String)>,
     chains: BTreeMap<String, Vec<String>>,
-    /// Sets of clients, with how many seconds each is remembered.
-    clients: BTreeMap<String, i32>,
+    /// Sets that the frame does not have, with what they hold.
+    declared: BTreeMap<Name, String>,
 }
 
 impl Table {
-    pub(crate) fn map(&mut self, name: &'static str, key: String, value: String) {
-        self.maps.insert((name, key), value);
+    pub(crate) fn map(&mut self, name: impl Into<Name>, key: String, value: String) {
+        self.maps.insert((name.into(), key), value);
     }
 
-    pub(crate) fn set(&mut self, name: &'static str, element: String) {
-        self.sets.insert((name, element));
+    pub(crate) fn set(&mut self, name: impl Into<Name>, element: String) {
+        self.sets.insert((name.into(), element));
     }
 
     pub(crate) fn chain(&mut self, name: &str, rules: Vec<String>) {
         self.chains.insert(name.to_owned(), rules);
     }
 
-    pub(crate) fn clients(&mut self, name: &str, seconds: i32) {
-        self.clients.insert(name.to_owned(), seconds);
+    /// A set of its own. What it holds may not change under the same name.
+    pub(crate) fn declare(&mut self, name: impl Into<Name>, holds: String) {
+        self.declared.insert(name.into(), holds);
     }
 
     #[cfg(test)]
@@ -42,16 +44,21 @@ impl Table {
 
     #[cfg(test)]
     pub(crate) fn lookup(&self, map: &'static str, key: &str) -> Option<&str> {
-        self.maps.get(&(map, key.to_owned())).map(String::as_str)
+        self.maps.get(&(map.into(), key.to_owned())).map(String::as_str)
     }
 
     #[cfg(test)]
-    pub(crate) fn has(&self, set: &'static str, element: &str) -> bool {
-        self.sets.contains(&(set, element.to_owned()))
+    pub(crate) fn has(&self, set: &str, element: &str) -> bool {
+        self.sets.contains(&(set.to_owned().into(), element.to_owned()))
     }
 
-    /// The whole table anew, in place of whatever is there.
-    pub(crate) fn rebuild(&self, name: &str) -> String {
+    #[cfg(test)]
+    pub(crate) fn elements(&self, set: &str) -> Vec<String> {
+        self.sets.iter().filter(|(name, _)| name == set).map(|(_, element)| element.clone()).collect()
+    }
+
+    /// The whole table anew in its frame, in place of whatever is there.
+    pub(crate) fn rebuild(&self, frame: fn(&str) -> String, name: &str) -> String {
         format!("{}{}{}", removal(name), frame(name), self.change_from(&Self::default(), name))
     }
 
@@ -59,29 +66,24 @@ impl Table {
     pub(crate) fn change_from(&self, old: &Self, name: &str) -> String {
         let mut out = String::new();
         self.add_containers(old, name, &mut out);
-        // Elements first that go: nothing may point to a chain when it goes.
+        // Elements first that go: nothing may point to a chain when it goes. Sets that go take theirs along.
+        let stays = |set: &Name| !old.declared.contains_key(set) || self.declared.contains_key(set);
         let gone = old.maps.iter().filter(|(key, value)| self.maps.get(*key) != Some(value));
-        for ((map, key), _) in gone {
-            line(&mut out, format_args!("delete element ip {name} {map} {{ {key} }}"));
-        }
-        for (set, element) in old.sets.difference(&self.sets) {
-            line(&mut out, format_args!("delete element ip {name} {set} {{ {element} }}"));
-        }
+        elements("delete", name, gone.map(|((map, key), _)| (map, Cow::Borrowed(key.as_str()))), &mut out);
+        let gone = old.sets.difference(&self.sets).filter(|(set, _)| stays(set));
+        elements("delete", name, gone.map(|(set, element)| (set, Cow::Borrowed(element.as_str()))), &mut out);
         let new = self.maps.iter().filter(|(key, value)| old.maps.get(*key) != Some(value));
-        for ((map, key), value) in new {
-            line(&mut out, format_args!("add element ip {name} {map} {{ {key} : {value} }}"));
-        }
-        for (set, element) in self.sets.difference(&old.sets) {
-            line(&mut out, format_args!("add element ip {name} {set} {{ {element} }}"));
-        }
+        let new = new.map(|((map, key), value)| (map, Cow::Owned(format!("{key} : {value}"))));
+        elements("add", name, new, &mut out);
+        let new = self.sets.difference(&old.sets);
+        elements("add", name, new.map(|(set, element)| (set, Cow::Borrowed(element.as_str()))), &mut out);
         self.remove_containers(old, name, &mut out);
         out
     }
 
     fn add_containers(&self, old: &Self, name: &str, out: &mut String) {
-        for (set, seconds) in self.clients.iter().filter(|(set, _)| !old.clients.contains_key(*set)) {
-            let flags = format!("type ipv4_addr; flags dynamic,timeout; timeout {seconds}s;");
-            line(out, format_args!("add set ip {name} {set} {{ {flags} }}"));
+        for (set, holds) in self.declared.iter().filter(|(set, _)| !old.declared.contains_key(*set)) {
+            line(out, format_args!("add set ip {name} {set} {{ {holds} }}"));
         }
         let changed: Vec<_> =
             self.chains.iter().filter(|(chain, rules)| old.chains.get(*chain) != Some(rules)).collect();
@@ -103,9 +105,28 @@ impl Table {
                 line(out, format_args!("{verb} chain ip {name} {chain}"));
             }
         }
-        for set in old.clients.keys().filter(|set| !self.clients.contains_key(*set)) {
+        for set in old.declared.keys().filter(|set| !self.declared.contains_key(*set)) {
             line(out, format_args!("delete set ip {name} {set}"));
         }
+    }
+}
+
+/// One line a map or set: its elements stand together.
+fn elements<'a>(verb: &str, table: &str, elements: impl Iterator<Item = (&'a Name, Cow<'a, str>)>, out: &mut String) {
+    let mut current: Option<&Name> = None;
+    for (set, element) in elements {
+        if current == Some(set) {
+            let _infallible = write!(out, ", {element}");
+            continue;
+        }
+        if current.is_some() {
+            out.push_str(" }\n");
+        }
+        let _infallible = write!(out, "{verb} element ip {table} {set} {{ {element}");
+        current = Some(set);
+    }
+    if current.is_some() {
+        out.push_str(" }\n");
     }
 }
 
@@ -116,63 +137,6 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 /// Removes the table, whether it is there or not.
 pub(crate) fn removal(name: &str) -> String {
     format!("add table ip {name}\ndelete table ip {name}\n")
-}
-
-/// What is in the table whatever services there are.
-fn frame(name: &str) -> String {
-    format!(
-        "table ip {name} {{
- map services {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
- map nodeports {{ type inet_proto . inet_service : verdict; }}
- set cluster_ips {{ type ipv4_addr; }}
- set hairpin {{ type ipv4_addr . ipv4_addr; }}
- set services_reject {{ type ipv4_addr . inet_proto . inet_service; }}
- set services_drop {{ type ipv4_addr . inet_proto . inet_service; }}
- set nodeports_reject {{ type inet_proto . inet_service; }}
- chain to-masquerade {{
-  meta mark set meta mark or {MASQUERADE:#x}
- }}
- chain to-drop {{
-  drop
- }}
- chain dispatch {{
-  ip daddr . meta l4proto . th dport vmap @services
-  fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @nodeports
- }}
- chain prerouting {{
-  type nat hook prerouting priority dstnat;
-  jump dispatch
- }}
- chain output {{
-  type nat hook output priority -100;
-  jump dispatch
- }}
- chain refuse {{
-  ip daddr . meta l4proto . th dport @services_drop drop
-  ip daddr . meta l4proto . th dport @services_reject reject
-  fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport @nodeports_reject reject
-  ip daddr @cluster_ips reject
- }}
- chain filter-input {{
-  type filter hook input priority -1;
-  ct state new jump refuse
- }}
- chain filter-forward {{
-  type filter hook forward priority -1;
-  ct state new jump refuse
- }}
- chain filter-output {{
-  type filter hook output priority -1;
-  ct state new jump refuse
- }}
- chain postrouting {{
-  type nat hook postrouting priority srcnat;
-  meta mark & {MASQUERADE:#x} == {MASQUERADE:#x} meta mark set meta mark xor {MASQUERADE:#x} masquerade fully-random
-  ct status dnat ip saddr . ip daddr @hairpin masquerade fully-random
- }}
-}}
-"
-    )
 }
 
 #[cfg(test)]
@@ -205,5 +169,16 @@ mod tests {
             "delete chain ip t a",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_set_of_its_own_takes_its_elements_along() {
+        let mut old = Table::default();
+        old.declare("peers", "type ipv4_addr;".into());
+        old.set("peers", "192.0.2.1".into());
+        old.set("peers", "192.0.2.2".into());
+        let made = old.change_from(&Table::default(), "t");
+        assert_eq!(made, "add set ip t peers { type ipv4_addr; }\nadd element ip t peers { 192.0.2.1, 192.0.2.2 }\n");
+        assert_eq!(Table::default().change_from(&old, "t"), "delete set ip t peers\n");
     }
 }

@@ -1,11 +1,13 @@
 //! Filter, then score: the decision where a pod goes. Pure.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use crate::plugins;
 use crate::plugins::volume_binding::VolumePlan;
 use crate::pod::PodInfo;
+use crate::profile::Profile;
 use crate::snapshot::{NodeInfo, Snapshot};
 
 /// The highest score of a node by one plugin.
@@ -17,39 +19,56 @@ pub(crate) struct Rejection {
     pub(crate) reasons: Vec<String>,
     /// False when no removal of pods would help.
     pub(crate) resolvable: bool,
+    /// Who said no.
+    pub(crate) plugin: &'static str,
 }
 
 impl Rejection {
     /// Removing pods may help.
     pub(crate) fn resolvable(reason: impl Into<String>) -> Self {
-        Self { reasons: vec![reason.into()], resolvable: true }
+        Self { reasons: vec![reason.into()], resolvable: true, plugin: "" }
     }
 
     /// Removing pods will not help.
     pub(crate) fn unresolvable(reason: impl Into<String>) -> Self {
-        Self { reasons: vec![reason.into()], resolvable: false }
+        Self { reasons: vec![reason.into()], resolvable: false, plugin: "" }
     }
 }
 
 /// What is computed once for a pod, over all nodes.
+#[derive(Clone)]
 pub(crate) struct Cycle<'a> {
     pub(crate) pod: &'a PodInfo,
+    pub(crate) profile: &'a Profile,
     pub(crate) spread: plugins::pod_topology_spread::State<'a>,
-    pub(crate) affinity: plugins::inter_pod_affinity::State,
+    pub(crate) affinity: plugins::inter_pod_affinity::State<'a>,
     pub(crate) volumes: plugins::volume_binding::State<'a>,
     pub(crate) restrictions: plugins::volume_restrictions::State,
 }
 
 impl<'a> Cycle<'a> {
     /// Or why the pod can be on no node at all.
-    pub(crate) fn new(pod: &'a PodInfo, snapshot: &'a Snapshot) -> Result<Self, String> {
+    pub(crate) fn new(pod: &'a PodInfo, profile: &'a Profile, snapshot: &'a Snapshot) -> Result<Self, String> {
+        let has = |name: &str| profile.filters.iter().any(|(filter, _)| *filter == name);
+        let volumes = if has("VolumeBinding") {
+            plugins::volume_binding::State::new(pod, snapshot)?
+        } else {
+            plugins::volume_binding::State::default()
+        };
         Ok(Self {
             pod,
-            volumes: plugins::volume_binding::State::new(pod, snapshot)?,
+            profile,
+            volumes,
             restrictions: plugins::volume_restrictions::State::new(pod, snapshot),
             spread: plugins::pod_topology_spread::State::new(pod, snapshot),
-            affinity: plugins::inter_pod_affinity::State::new(pod, snapshot),
+            affinity: plugins::inter_pod_affinity::State::new(pod, snapshot, profile.hard_affinity),
         })
+    }
+
+    /// As if another pod came to a node (1) or left it (-1).
+    pub(crate) fn shift(&mut self, other: &PodInfo, node: &NodeInfo, by: i64) {
+        self.affinity.shift(self.pod, other, node, by);
+        self.spread.shift(self.pod, other, node, by);
     }
 }
 
@@ -67,7 +86,6 @@ pub(crate) trait Filter: Sync {
 
 /// Says how good a node is for a pod.
 pub(crate) trait Score: Sync {
-    fn weight(&self) -> i64;
     fn score(&self, cycle: &Cycle<'_>, node: &NodeInfo) -> i64;
     /// Brings scores to 0..=100.
     fn normalize(&self, _scores: &mut [i64]) {}
@@ -93,6 +111,11 @@ pub(crate) struct Diagnosis {
 }
 
 impl Diagnosis {
+    /// The plugins that said no.
+    pub(crate) fn plugins(&self) -> HashSet<&'static str> {
+        self.rejections.values().map(|rejection| rejection.plugin).collect()
+    }
+
     /// Upstream's wording.
     pub(crate) fn message(&self) -> String {
         if self.rejections.is_empty() {
@@ -119,24 +142,45 @@ pub(crate) fn counted(nodes: usize, reasons: impl Iterator<Item = String>) -> St
 
 /// Whether every filter lets the pod on this node.
 pub(crate) fn fits(cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Rejection> {
-    plugins::FILTERS.iter().try_for_each(|plugin| plugin.filter(cycle, node))
+    cycle.profile.filters.iter().try_for_each(|(name, plugin)| {
+        plugin.filter(cycle, node).map_err(|rejection| Rejection { plugin: name, ..rejection })
+    })
 }
 
-/// The best node for a pod; `tie` breaks ties, so that equals take turns.
-pub(crate) fn schedule(pod: &PodInfo, snapshot: &Snapshot, tie: u64) -> Result<Placement, Diagnosis> {
+/// As [`fits`]; also with the pods that were promised room there.
+fn fits_beside_nominated(cycle: &Cycle<'_>, node: &NodeInfo, snapshot: &Snapshot) -> Result<(), Rejection> {
+    let promised: Vec<_> = snapshot.nominated(&node.name, cycle.pod).collect();
+    if !promised.is_empty() {
+        let (mut with, mut full) = (cycle.clone(), node.clone());
+        for other in promised {
+            with.shift(other, node, 1);
+            full.add(Arc::clone(other));
+        }
+        fits(&with, &full)?;
+    }
+    fits(cycle, node)
+}
+
+/// The best node for a pod; `tie` breaks ties, so that equals take turns. The snapshot has to be prepared for the pod.
+pub(crate) fn schedule(
+    pod: &PodInfo,
+    profile: &Profile,
+    snapshot: &Snapshot,
+    tie: u64,
+) -> Result<Placement, Diagnosis> {
     let mut diagnosis = Diagnosis::default();
-    let cycle = match Cycle::new(pod, snapshot) {
+    let cycle = match Cycle::new(pod, profile, snapshot) {
         Ok(cycle) => cycle,
         Err(why) => {
-            let rejected = snapshot.nodes().map(|node| (node.name.clone(), Rejection::unresolvable(&*why)));
-            diagnosis.rejections = rejected.collect();
+            let rejection = Rejection { plugin: "VolumeBinding", ..Rejection::unresolvable(&*why) };
+            diagnosis.rejections = snapshot.nodes().map(|node| (node.name.clone(), rejection.clone())).collect();
             diagnosis.nowhere = Some(why);
             return Err(diagnosis);
         }
     };
     let mut feasible = Vec::new();
     for node in snapshot.nodes() {
-        match fits(&cycle, node) {
+        match fits_beside_nominated(&cycle, node, snapshot) {
             Ok(()) => feasible.push(node),
             Err(rejection) => drop(diagnosis.rejections.insert(node.name.clone(), rejection)),
         }
@@ -154,11 +198,11 @@ fn best<'a>(cycle: &Cycle<'_>, feasible: &[&'a NodeInfo], tie: u64) -> Option<&'
         return Some(only);
     }
     let mut totals = vec![0; feasible.len()];
-    for plugin in plugins::SCORES {
+    for (_, weight, plugin) in &cycle.profile.scores {
         let mut scores: Vec<i64> = feasible.iter().map(|node| plugin.score(cycle, node)).collect();
         plugin.normalize(&mut scores);
         for (total, score) in totals.iter_mut().zip(scores) {
-            *total += score * plugin.weight();
+            *total += score * weight;
         }
     }
     let spread =

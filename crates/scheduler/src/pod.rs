@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use crate::resources::{self, Resources};
+use crate::snapshot::counts::{Kind, Namespaces};
 
 /// A pod as far as placing it, or placing others beside it, needs it.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +33,8 @@ pub(crate) struct PodInfo {
     /// The uid of its controller.
     pub(crate) owner: Option<String>,
     pub(crate) anti_affinity: Vec<PodTerm>,
+    /// Required affinity (weight none) and what is preferred: also those that are placed say it of others.
+    pub(crate) attraction: Vec<(Option<i32>, PodTerm)>,
     pub(crate) claims: Vec<ClaimUse>,
     /// Only of pods that are still to be placed.
     pub(crate) wishes: Option<Box<Wishes>>,
@@ -66,8 +69,6 @@ pub(crate) struct Wishes {
     pub(crate) node_selector: BTreeMap<String, String>,
     pub(crate) required: Option<Vec<NodeTerm>>,
     pub(crate) preferred: Vec<(i32, NodeTerm)>,
-    pub(crate) affinity: Vec<PodTerm>,
-    pub(crate) preferred_pods: Vec<(i32, PodTerm)>,
     pub(crate) tolerations: Vec<Toleration>,
     pub(crate) gates: Vec<String>,
     pub(crate) spread: Vec<SpreadConstraint>,
@@ -83,8 +84,11 @@ pub(crate) struct Wishes {
 pub(crate) struct PodTerm {
     pub(crate) selector: Option<LabelSelector>,
     pub(crate) namespaces: Vec<String>,
-    pub(crate) all_namespaces: bool,
+    /// Namespaces by their labels, beside those that are named.
+    pub(crate) namespace_selector: Option<LabelSelector>,
     pub(crate) topology_key: String,
+    /// Says which pods it selects; equal for terms that select the same.
+    pub(crate) id: String,
 }
 
 /// One topology spread constraint.
@@ -94,7 +98,8 @@ pub(crate) struct SpreadConstraint {
     pub(crate) min_domains: usize,
     pub(crate) topology_key: String,
     pub(crate) hard: bool,
-    pub(crate) selector: LabelSelector,
+    /// The pods that are counted.
+    pub(crate) term: PodTerm,
     pub(crate) honor_affinity: bool,
     pub(crate) honor_taints: bool,
 }
@@ -119,6 +124,7 @@ impl PodInfo {
         let anti = anti.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
         Self {
             anti_affinity: anti.into_iter().flatten().map(|term| PodTerm::of(term, &labels, &namespace)).collect(),
+            attraction: attraction(&spec, &labels, &namespace),
             key: ObjectName { namespace, name: meta.name.unwrap_or_default() },
             uid: meta.uid.unwrap_or_default(),
             resource_version: meta.resource_version.unwrap_or_default(),
@@ -154,10 +160,35 @@ impl PodInfo {
         ObjectKey::new(&self.key.namespace, &self.key.name)
     }
 
-    /// Whether it matters to this pod where others are.
-    pub(crate) fn looks_at_others(&self) -> bool {
-        let wishes = self.wishes.as_ref();
-        !self.anti_affinity.is_empty() || wishes.is_some_and(|w| !w.affinity.is_empty() || !w.spread.is_empty())
+    /// The terms of required affinity: one pod must match all of them.
+    pub(crate) fn affinity(&self) -> Vec<PodTerm> {
+        let required = self.attraction.iter().filter(|(weight, _)| weight.is_none());
+        required.map(|(_, term)| term.clone()).collect()
+    }
+
+    /// What is preferred, with its weight.
+    pub(crate) fn preferred(&self) -> impl Iterator<Item = (i32, &PodTerm)> {
+        self.attraction.iter().filter_map(|(weight, term)| Some((weight.as_ref().copied()?, term)))
+    }
+
+    /// What it says about others beside it.
+    pub(crate) fn opinions(&self) -> impl Iterator<Item = (Kind, &PodTerm)> {
+        let repels = self.anti_affinity.iter().map(|term| (Kind::Repels, term));
+        repels.chain(self.attraction.iter().map(|(weight, term)| (weight.map_or(Kind::Needs, Kind::Likes), term)))
+    }
+
+    /// Which pods have to be counted to place this one, and whether only those that stay.
+    pub(crate) fn questions(&self) -> Vec<(Vec<PodTerm>, bool)> {
+        let mut questions = Vec::new();
+        let affinity = self.affinity();
+        if !affinity.is_empty() {
+            questions.push((affinity, false));
+        }
+        let single = self.anti_affinity.iter().chain(self.preferred().map(|(_, term)| term));
+        questions.extend(single.map(|term| (vec![term.clone()], false)));
+        let spread = self.wishes.iter().flat_map(|wishes| &wishes.spread);
+        questions.extend(spread.map(|constraint| (vec![constraint.term.clone()], true)));
+        questions
     }
 
     pub(crate) fn tolerations(&self) -> &[Toleration] {
@@ -179,15 +210,7 @@ fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
 
 impl Wishes {
     fn of(spec: &PodSpec, labels: &BTreeMap<String, String>, namespace: &str) -> Self {
-        let affinity = spec.affinity.clone().unwrap_or_default();
-        let node = affinity.node_affinity.unwrap_or_default();
-        let pods = affinity.pod_affinity.unwrap_or_default();
-        let anti = affinity.pod_anti_affinity.unwrap_or_default();
-        let term = |term: &PodAffinityTerm| PodTerm::of(term, labels, namespace);
-        let near = pods.preferred_during_scheduling_ignored_during_execution.into_iter().flatten();
-        let far = anti.preferred_during_scheduling_ignored_during_execution.into_iter().flatten();
-        let preferred_pods = near.map(|w| (w.weight, term(&w.pod_affinity_term)));
-        let avoided_pods = far.map(|w| (-w.weight, term(&w.pod_affinity_term)));
+        let node = spec.affinity.as_ref().and_then(|a| a.node_affinity.clone()).unwrap_or_default();
         let preferred = node.preferred_during_scheduling_ignored_during_execution.into_iter().flatten();
         Self {
             node_selector: spec.node_selector.clone().unwrap_or_default(),
@@ -195,11 +218,9 @@ impl Wishes {
                 .required_during_scheduling_ignored_during_execution
                 .map(|s: NodeSelector| s.node_selector_terms.iter().map(NodeTerm::of).collect()),
             preferred: preferred.map(|p| (p.weight, NodeTerm::of(&p.preference))).collect(),
-            affinity: pods.required_during_scheduling_ignored_during_execution.iter().flatten().map(term).collect(),
-            preferred_pods: preferred_pods.chain(avoided_pods).collect(),
             tolerations: spec.tolerations.clone().unwrap_or_default(),
             gates: spec.scheduling_gates.iter().flatten().map(|gate| gate.name.clone()).collect(),
-            spread: spread(spec, labels),
+            spread: spread(spec, labels, namespace),
             images: spec.containers.iter().filter_map(|c| c.image.clone()).collect(),
             preemption: spec.preemption_policy.as_deref() != Some("Never"),
             nominated_node: None,
@@ -208,7 +229,20 @@ impl Wishes {
     }
 }
 
-fn spread(spec: &PodSpec, labels: &BTreeMap<String, String>) -> Vec<SpreadConstraint> {
+fn attraction(spec: &PodSpec, labels: &BTreeMap<String, String>, namespace: &str) -> Vec<(Option<i32>, PodTerm)> {
+    let Some(affinity) = &spec.affinity else { return Vec::new() };
+    let (near, far) = (affinity.pod_affinity.as_ref(), affinity.pod_anti_affinity.as_ref());
+    let term = |term: &PodAffinityTerm| PodTerm::of(term, labels, namespace);
+    let required = near.and_then(|n| n.required_during_scheduling_ignored_during_execution.as_ref());
+    let required = required.into_iter().flatten().map(|t| (None, term(t)));
+    let liked = near.and_then(|n| n.preferred_during_scheduling_ignored_during_execution.as_ref());
+    let liked = liked.into_iter().flatten().map(|w| (Some(w.weight), term(&w.pod_affinity_term)));
+    let disliked = far.and_then(|f| f.preferred_during_scheduling_ignored_during_execution.as_ref());
+    let disliked = disliked.into_iter().flatten().map(|w| (Some(-w.weight), term(&w.pod_affinity_term)));
+    required.chain(liked).chain(disliked).collect()
+}
+
+fn spread(spec: &PodSpec, labels: &BTreeMap<String, String>, namespace: &str) -> Vec<SpreadConstraint> {
     let of = |c: &k8s_openapi::api::core::v1::TopologySpreadConstraint| {
         let mut selector = client::selector(c.label_selector.as_ref())?;
         selector.requirements.extend(same_labels(c.match_label_keys.as_deref(), labels));
@@ -217,7 +251,7 @@ fn spread(spec: &PodSpec, labels: &BTreeMap<String, String>) -> Vec<SpreadConstr
             min_domains: c.min_domains.and_then(|n| usize::try_from(n).ok()).unwrap_or(1),
             topology_key: c.topology_key.clone(),
             hard: c.when_unsatisfiable == "DoNotSchedule",
-            selector,
+            term: PodTerm::new(Some(selector), vec![namespace.to_owned()], None, &c.topology_key),
             honor_affinity: c.node_affinity_policy.as_deref() != Some("Ignore"),
             honor_taints: c.node_taints_policy.as_deref() == Some("Honor"),
         })
@@ -235,17 +269,38 @@ impl PodTerm {
         let mut selector = client::selector(term.label_selector.as_ref());
         if let Some(selector) = &mut selector {
             selector.requirements.extend(same_labels(term.match_label_keys.as_deref(), labels));
+            let differs = same_labels(term.mismatch_label_keys.as_deref(), labels).into_iter();
+            selector.requirements.extend(differs.filter_map(|requirement| match requirement {
+                Requirement::In(key, values) => Some(Requirement::NotIn(key, values)),
+                _ => None,
+            }));
         }
         let mut namespaces = term.namespaces.clone().unwrap_or_default();
         if namespaces.is_empty() && term.namespace_selector.is_none() {
             namespaces.push(namespace.to_owned());
         }
-        let all_namespaces = term.namespace_selector.is_some();
-        Self { selector, namespaces, all_namespaces, topology_key: term.topology_key.clone() }
+        let namespace_selector = client::selector(term.namespace_selector.as_ref());
+        Self::new(selector, namespaces, namespace_selector, &term.topology_key)
     }
 
-    pub(crate) fn matches(&self, pod: &PodInfo) -> bool {
+    fn new(
+        selector: Option<LabelSelector>,
+        namespaces: Vec<String>,
+        namespace_selector: Option<LabelSelector>,
+        topology_key: &str,
+    ) -> Self {
+        let id = format!("{selector:?} {namespaces:?} {namespace_selector:?}");
+        Self { selector, namespaces, namespace_selector, topology_key: topology_key.to_owned(), id }
+    }
+
+    pub(crate) fn matches(&self, pod: &PodInfo, namespaces: &Namespaces) -> bool {
         let selected = self.selector.as_ref().is_some_and(|selector| selector.matches(&pod.labels));
-        selected && (self.all_namespaces || self.namespaces.contains(&pod.key.namespace))
+        selected && (self.namespaces.contains(&pod.key.namespace) || self.in_selected(pod, namespaces))
+    }
+
+    fn in_selected(&self, pod: &PodInfo, namespaces: &Namespaces) -> bool {
+        let Some(selector) = &self.namespace_selector else { return false };
+        let labels = namespaces.get(&pod.key.namespace);
+        labels.map_or_else(|| selector.matches_by(|_| None), |labels| selector.matches(labels))
     }
 }

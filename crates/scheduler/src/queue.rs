@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::plugins::priority_sort::{Rank, rank};
 use crate::plugins::scheduling_gates::gated;
+use crate::plugins::{Event, helps};
 use crate::pod::PodInfo;
 
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
@@ -33,6 +34,8 @@ struct Waiting {
     since: Instant,
     sequence: u64,
     attempts: u32,
+    /// Who said no at the last attempt; none: it was no question of that.
+    rejected_by: HashSet<&'static str>,
 }
 
 /// What to do next.
@@ -58,7 +61,8 @@ impl Queue {
         let uid = pod.uid.clone();
         let Some(waiting) = self.pods.get_mut(&uid) else {
             self.sequence += 1;
-            let waiting = Waiting { pod, place: Place::Gated, since: now, sequence: self.sequence, attempts: 0 };
+            let (place, sequence) = (Place::Gated, self.sequence);
+            let waiting = Waiting { pod, place, since: now, sequence, attempts: 0, rejected_by: HashSet::new() };
             self.pods.insert(uid.clone(), waiting);
             return self.activate(&uid);
         };
@@ -101,21 +105,24 @@ impl Queue {
 
     /// The pod could not be placed: it waits for a change, or backs off if there was one meanwhile or it was no
     /// question of room (`retry`).
-    pub(crate) fn failed(&mut self, uid: &str, retry: bool, now: Instant) {
+    pub(crate) fn failed(&mut self, uid: &str, rejected_by: HashSet<&'static str>, retry: bool, now: Instant) {
         let events = self.events;
         let Some(waiting) = self.pods.get_mut(uid) else { return };
         let Place::InFlight(seen) = waiting.place else { return };
         waiting.place = Place::Unschedulable(now + backoff(waiting.attempts));
+        waiting.rejected_by = rejected_by;
         if retry || seen != events {
             self.wake_one(uid, now);
         }
     }
 
-    /// Something changed that may let pods in: those that it concerns are tried again, after their back-off.
-    pub(crate) fn wake(&mut self, now: Instant, concerns: impl Fn(&PodInfo) -> bool) {
+    /// Something changed that may let pods in: those are tried again, after their back-off, whom it may help.
+    pub(crate) fn wake(&mut self, now: Instant, event: Event) {
         self.events += 1;
         let waiting = self.pods.iter().filter(|(_, waiting)| matches!(waiting.place, Place::Unschedulable(_)));
-        let waiting = waiting.filter(|(_, waiting)| concerns(&waiting.pod));
+        let waiting = waiting.filter(|(_, waiting)| {
+            waiting.rejected_by.is_empty() || waiting.rejected_by.iter().any(|plugin| helps(event, plugin))
+        });
         let uids: Vec<_> = waiting.map(|(uid, _)| uid.clone()).collect();
         uids.iter().for_each(|uid| self.wake_one(uid, now));
     }

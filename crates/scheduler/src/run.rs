@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use client::{Change, EventRecorder, Informers};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
@@ -20,6 +21,8 @@ use crate::framework::{Diagnosis, Placement};
 use crate::plugins::default_binder;
 use crate::plugins::default_preemption::Candidate;
 use crate::pod::{ObjectName, PodInfo};
+use crate::profile::Profile;
+use crate::snapshot::Budget;
 use crate::state::{Decision, State};
 use crate::volume_writes;
 use crate::volumes::{Progress, Volumes};
@@ -34,13 +37,13 @@ const BIND: Duration = Duration::from_secs(600);
 /// What a scheduler has to know.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// It looks after pods whose `spec.schedulerName` is this.
-    pub scheduler_name: String,
+    /// It looks after pods whose `spec.schedulerName` one of these has.
+    pub profiles: Vec<Profile>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { scheduler_name: "default-scheduler".into() }
+        Self { profiles: vec![Profile::default()] }
     }
 }
 
@@ -70,11 +73,12 @@ impl Scheduler {
 
     /// Places pods until shutdown; writes under way are finished (bounded by their own time limit).
     pub async fn run(self, shutdown: CancellationToken) {
-        let (events, sink) = EventRecorder::new(self.client.clone(), &self.config.scheduler_name, "");
+        let name = self.config.profiles.first().map_or("default-scheduler", |profile| profile.name.as_str());
+        let (events, sink) = EventRecorder::new(self.client.clone(), name, "");
         let shared = Arc::new(Shared {
             client: self.client.clone(),
             events,
-            state: Mutex::new(State::new(self.config.scheduler_name)),
+            state: Mutex::new(State::new(self.config.profiles)),
             changed: Notify::new(),
             writes: Arc::new(Semaphore::new(WRITES)),
             tasks: TaskTracker::new(),
@@ -105,6 +109,7 @@ impl Shared {
         let shared = Arc::clone(self);
         let _nodes = nodes.on_change(move |change| shared.node_changed(change));
         let _storage = self.follow_storage(informers).await;
+        let _others = self.follow_others(informers).await;
         let shared = Arc::clone(self);
         let _pods = pods.on_change(move |change| shared.pod_changed(change));
         // Deciding before all pods are known would fill nodes that are full.
@@ -151,6 +156,34 @@ impl Shared {
         claims.synced().await;
         csi_nodes.synced().await;
         (guards, claims, volumes, classes, csi_nodes)
+    }
+
+    /// Follows namespaces and disruption budgets for as long as the answer is held.
+    async fn follow_others(self: &Arc<Self>, informers: &Informers) -> impl Sized + use<> {
+        let namespaces = informers.metadata(&kube::api::ApiResource::erase::<Namespace>(&()));
+        let budgets = informers.get::<PodDisruptionBudget>();
+        let shared = Arc::clone(self);
+        let of_namespaces = namespaces.on_change(move |change| {
+            let (key, labels) = match change {
+                Change::Applied { key, new, .. } => (key, Some(new.metadata.labels.clone().unwrap_or_default())),
+                Change::Deleted { key, .. } => (key, None),
+                Change::Resync => return,
+            };
+            shared.state.lock().namespace_changed(&key.name, labels, Instant::now());
+            shared.changed.notify_one();
+        });
+        let shared = Arc::clone(self);
+        let of_budgets = budgets.on_change(move |change| {
+            let (meta, budget) = match change {
+                Change::Applied { new, .. } => (&new.metadata, Some(Budget::of(new))),
+                Change::Deleted { old, .. } => (&old.metadata, None),
+                Change::Resync => return,
+            };
+            shared.state.lock().budget_changed(&ObjectName::of(meta), budget);
+        });
+        namespaces.synced().await;
+        budgets.synced().await;
+        (of_namespaces, of_budgets, namespaces, budgets)
     }
 
     fn follow<K: Send + Sync + 'static>(
@@ -273,11 +306,27 @@ impl Shared {
             let preconditions = Preconditions { uid: Some(victim.uid.clone()), resource_version: None };
             let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
             let message = format!("Preempted by pod {} on node {}", pod.uid, candidate.node);
+            self.mark(victim, pod).await;
             match tokio::time::timeout(WRITE, pods.delete(&victim.key.name, &params)).await {
                 Ok(Ok(_)) => self.events.normal(&victim.reference(), "Preempted", message),
                 Ok(Err(error)) => tracing::warn!(pod = %victim.object_key(), %error, "victim was not deleted"),
                 Err(_) => tracing::warn!(pod = %victim.object_key(), "deleting a victim was not answered in time"),
             }
+        }
+    }
+
+    /// Says on the victim why it has to go, for those who count disruptions.
+    async fn mark(&self, victim: &PodInfo, pod: &PodInfo) {
+        let message = format!("{}: preempting to accommodate a higher priority pod", pod.scheduler_name);
+        let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+            "message": message, "lastTransitionTime": api::time::seconds(Timestamp::now())});
+        let patch = json!({"metadata": {"uid": victim.uid}, "status": {"conditions": [condition]}});
+        let pods = Api::<Pod>::namespaced(self.client.clone(), &victim.key.namespace);
+        let (params, patch) = (kube::api::PatchParams::default(), kube::api::Patch::Strategic(&patch));
+        match tokio::time::timeout(WRITE, pods.patch_status(&victim.key.name, &params, &patch)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(pod = %victim.object_key(), %error, "victim was not marked"),
+            Err(_) => tracing::warn!(pod = %victim.object_key(), "marking a victim was not answered in time"),
         }
     }
 

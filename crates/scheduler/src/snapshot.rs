@@ -1,14 +1,20 @@
 //! The cluster as the scheduler sees it: nodes with what is on them, kept up to date change by change.
 
+pub(crate) mod counts;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use api::Quantity;
 use k8s_openapi::api::core::v1::{Node, Taint};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use crate::pod::{HostPort, PodInfo};
+use api::selector::LabelSelector;
+
+use crate::pod::{HostPort, ObjectName, PodInfo};
 use crate::resources::Resources;
 use crate::volumes::Volumes;
+use counts::{Counts, Namespaces, Opinions};
 
 /// One node and the sums over its pods.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +35,18 @@ pub(crate) struct NodeInfo {
     pub(crate) owners: HashMap<String, u32>,
     /// The Node object is there; pods may be seen before it.
     pub(crate) known: bool,
+}
+
+impl Budget {
+    pub(crate) fn of(budget: &PodDisruptionBudget) -> Self {
+        let status = budget.status.clone().unwrap_or_default();
+        Self {
+            key: ObjectName::of(&budget.metadata),
+            selector: client::selector(budget.spec.as_ref().and_then(|spec| spec.selector.as_ref())),
+            allowed: status.disruptions_allowed.unwrap_or(0),
+            disrupted: status.disrupted_pods.unwrap_or_default().into_keys().collect(),
+        }
+    }
 }
 
 impl NodeInfo {
@@ -97,9 +115,23 @@ pub(crate) struct Snapshot {
     nodes: BTreeMap<String, NodeInfo>,
     /// Where each pod is, by uid.
     places: HashMap<String, String>,
-    /// Pods with required anti-affinity, by uid, with their node.
-    repelling: HashMap<String, (Arc<PodInfo>, String)>,
+    pub(crate) counts: Counts,
+    pub(crate) opinions: Opinions,
+    pub(crate) namespaces: Namespaces,
     pub(crate) volumes: Volumes,
+    pub(crate) budgets: Vec<Budget>,
+    /// Pods for which room was made on a node, by uid.
+    nominated: HashMap<String, (Arc<PodInfo>, String)>,
+}
+
+/// A PodDisruptionBudget.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget {
+    pub(crate) key: ObjectName,
+    pub(crate) selector: Option<LabelSelector>,
+    pub(crate) allowed: i32,
+    /// Pods that count as gone already.
+    pub(crate) disrupted: Vec<String>,
 }
 
 impl Snapshot {
@@ -112,9 +144,40 @@ impl Snapshot {
         self.nodes.get(name).filter(|node| node.known)
     }
 
-    pub(crate) fn repelling(&self) -> impl Iterator<Item = (&PodInfo, &NodeInfo)> {
-        let placed = self.repelling.values();
-        placed.filter_map(|(pod, node)| Some((&**pod, self.node(node)?)))
+    /// Sees to it that what the pod asks about others is counted.
+    pub(crate) fn prepare(&mut self, pod: &PodInfo) {
+        for (terms, staying) in pod.questions() {
+            let nodes = self.nodes.iter();
+            let placed = nodes.flat_map(|(name, node)| node.pods.values().map(move |pod| (&**pod, name.as_str())));
+            self.counts.watch(&terms, staying, &self.namespaces, placed);
+        }
+    }
+
+    /// Labels of a namespace; none: it is gone.
+    pub(crate) fn set_namespace(&mut self, name: &str, labels: Option<BTreeMap<String, String>>) {
+        let known = self.namespaces.get(name);
+        if known == labels.as_ref() {
+            return;
+        }
+        match labels {
+            Some(labels) => self.namespaces.insert(name.to_owned(), labels),
+            None => self.namespaces.remove(name),
+        };
+        self.counts.namespaces_changed();
+    }
+
+    pub(crate) fn nominate(&mut self, pod: Arc<PodInfo>, node: &str) {
+        self.nominated.insert(pod.uid.clone(), (pod, node.to_owned()));
+    }
+
+    pub(crate) fn forget_nomination(&mut self, uid: &str) {
+        self.nominated.remove(uid);
+    }
+
+    /// Pods as important as this one that were promised room on the node.
+    pub(crate) fn nominated<'a>(&'a self, node: &'a str, pod: &'a PodInfo) -> impl Iterator<Item = &'a Arc<PodInfo>> {
+        let here = self.nominated.values().filter(move |(_, on)| on == node).map(|(other, _)| other);
+        here.filter(move |other| other.uid != pod.uid && other.priority >= pod.priority)
     }
 
     pub(crate) fn set_node(&mut self, node: &Node) {
@@ -134,19 +197,21 @@ impl Snapshot {
     /// The pod is on this node, and nowhere else.
     pub(crate) fn place(&mut self, pod: Arc<PodInfo>, node: &str) {
         self.remove_pod(&pod.uid);
+        self.nominated.remove(&pod.uid);
         self.places.insert(pod.uid.clone(), node.to_owned());
-        if !pod.anti_affinity.is_empty() {
-            self.repelling.insert(pod.uid.clone(), (Arc::clone(&pod), node.to_owned()));
-        }
+        self.counts.shift(&pod, node, 1, &self.namespaces);
+        self.opinions.shift(&pod, node, 1);
         self.nodes.entry(node.to_owned()).or_default().add(pod);
     }
 
     /// The pod is nowhere; false when it was not anywhere.
     pub(crate) fn remove_pod(&mut self, uid: &str) -> bool {
         let Some(name) = self.places.remove(uid) else { return false };
-        self.repelling.remove(uid);
         if let Some(node) = self.nodes.get_mut(&name) {
-            node.remove(uid);
+            if let Some(pod) = node.remove(uid) {
+                self.counts.shift(&pod, &name, -1, &self.namespaces);
+                self.opinions.shift(&pod, &name, -1);
+            }
             if !node.known && node.pods.is_empty() {
                 self.nodes.remove(&name);
             }

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub mod cgroup;
+pub mod conntrack;
 pub mod fd;
 pub mod mount;
 pub mod namespace;

@@ -5,14 +5,14 @@ use api::catalogue::Resource;
 /// What to say about a new object of this kind; none for kinds that work.
 pub(crate) fn warning(resource: &Resource) -> Option<&'static str> {
     Some(match (resource.group, resource.plural) {
+        ("networking.k8s.io", "ingresses") => {
+            "no gateway is built in yet: unless a controller of your own serves it, this object is stored and nothing more"
+        }
         ("apiextensions.k8s.io", "customresourcedefinitions") => {
             "custom resources are not served yet: this definition is stored and nothing more"
         }
         ("admissionregistration.k8s.io", _) => {
             "admission webhooks and policies are not called yet: this object is stored and nothing more"
-        }
-        ("networking.k8s.io", "networkpolicies") => {
-            "network policies are not enforced yet: this object is stored and nothing more"
         }
         ("certificates.k8s.io", "clustertrustbundles" | "podcertificaterequests") => {
             "nothing signs certificates of pods yet: this object is stored and nothing more"

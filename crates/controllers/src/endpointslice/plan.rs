@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service, ServicePort};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::api::discovery::v1::{
+    Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
+};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 
@@ -15,8 +17,8 @@ use crate::common::pods;
 /// Endpoints in a slice at most.
 const MAX: usize = 100;
 pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
-pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-pub(super) const MANAGER: &str = "endpointslice-controller.k8s.io";
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const MANAGER: &str = "endpointslice-controller.k8s.io";
 pub(super) const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// What is to be written.
@@ -82,19 +84,35 @@ fn endpoint(service: &Service, pod: &Pod, family: &str, zone: &impl Fn(&str) -> 
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
     let (serving, terminating) = (pods::is_ready(pod), pods::is_terminating(pod));
     let publish = service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses) == Some(true);
+    let zone = node.as_deref().and_then(zone);
+    let ready = publish || (serving && !terminating);
+    let hints = hints(service, node.as_ref(), zone.as_ref()).filter(|_| ready);
     Some(Endpoint {
         addresses: vec![address],
         conditions: Some(EndpointConditions {
-            ready: Some(publish || (serving && !terminating)),
+            ready: Some(ready),
             serving: Some(serving),
             terminating: Some(terminating),
         }),
         hostname: hostname(service, pod),
-        zone: node.as_deref().and_then(zone),
+        zone,
         node_name: node,
         target_ref: Some(target(pod)),
+        hints,
         ..Endpoint::default()
     })
+}
+
+/// For whom the endpoint is near enough, if the Service prefers near ones.
+fn hints(service: &Service, node: Option<&String>, zone: Option<&String>) -> Option<EndpointHints> {
+    let wish = service.spec.as_ref()?.traffic_distribution.as_deref()?;
+    let for_zones = zone.map(|zone| vec![ForZone { name: zone.clone() }]);
+    let for_nodes = match wish {
+        "PreferClose" | "PreferSameZone" => None,
+        "PreferSameNode" => node.map(|node| vec![ForNode { name: node.clone() }]),
+        _ => return None,
+    };
+    (for_zones.is_some() || for_nodes.is_some()).then_some(EndpointHints { for_nodes, for_zones })
 }
 
 pub(super) fn target(pod: &Pod) -> ObjectReference {

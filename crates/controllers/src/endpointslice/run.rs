@@ -11,7 +11,7 @@ use kube::Api;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{self, MANAGED_BY, MANAGER, SERVICE_NAME};
+use super::plan::{self, SERVICE_NAME};
 use crate::common::expectations::Expectations;
 use crate::context::{Context, start};
 
@@ -33,7 +33,7 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let services = context.informers.get::<Service>();
     let pods = context.pods();
     let nodes = context.informers.get::<Node>();
-    let slices = context.informers.select::<EndpointSlice>(Selection::labels(format!("{MANAGED_BY}={MANAGER}")));
+    let slices = context.informers.select::<EndpointSlice>(Selection::labels(super::OWN_SLICES));
     let expectations = Arc::new(Expectations::default());
     let reconciler = Arc::new(Slices {
         client: context.client(ACCOUNT),

@@ -110,6 +110,45 @@ async fn passes_on_what_is_elsewhere_and_keeps_it() {
 }
 
 #[tokio::test]
+async fn a_search_path_is_walked_in_one_go() {
+    let from = |namespace: &str| Memory { client: Some(namespace.into()), ..cluster() };
+    let served = serve(from("default"), vec![one_answer().await]).await;
+    // The upstream answers once: the path through the cluster costs no question to it.
+    for _ in 0..2 {
+        let answer = served.udp(&question("www.example.org.default.svc.cluster.local.", RecordType::A)).await;
+        assert_eq!(data(&answer), ["www.example.org.", "192.0.2.7"]);
+        assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+    }
+    let other = served.udp(&question("web.default.default.svc.cluster.local.", RecordType::A)).await;
+    assert_eq!(data(&other), ["web.default.svc.cluster.local.", "10.96.0.5"]);
+    // No address of that kind, but the name is found: the same for every kind of question.
+    let mail = served.udp(&question("web.default.default.svc.cluster.local.", RecordType::MX)).await;
+    assert_eq!(
+        (data(&mail), mail.metadata.response_code),
+        (vec!["web.default.svc.cluster.local.".into()], ResponseCode::NoError)
+    );
+    let absent = |name: &str| question(name, RecordType::A);
+    let single = served.udp(&absent("absent.default.svc.cluster.local.")).await;
+    assert_eq!(single.metadata.response_code, ResponseCode::NXDomain, "one label is the cluster's");
+
+    let elsewhere = serve(from("other"), vec![one_answer().await]).await;
+    let foreign = elsewhere.udp(&absent("www.example.org.default.svc.cluster.local.")).await;
+    assert_eq!(foreign.metadata.response_code, ResponseCode::NXDomain, "not where its search begins");
+    let away = serve(from("default"), Vec::new()).await;
+    let nobody = away.udp(&absent("www.example.org.default.svc.cluster.local.")).await;
+    assert_eq!(nobody.metadata.response_code, ResponseCode::NXDomain, "no worse than without");
+}
+
+#[tokio::test]
+async fn a_silent_server_is_not_waited_for() {
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let served = serve(cluster(), vec![silent.local_addr().unwrap(), one_answer().await]).await;
+    let asked = question("www.example.org.", RecordType::A);
+    let answer = tokio::time::timeout(upstream::ATTEMPT, served.udp(&asked)).await.unwrap();
+    assert_eq!(data(&answer), ["192.0.2.7"]);
+}
+
+#[tokio::test]
 async fn long_answers_are_cut_for_udp_and_whole_over_tcp() {
     let namespace = || "default".to_owned();
     let endpoint = |n: u8| Endpoint { addresses: vec![[10, 1, 0, n].into()], hostname: None, ready: true };

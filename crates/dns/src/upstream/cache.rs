@@ -10,6 +10,10 @@ use tokio::time::Instant;
 
 const ENTRIES: usize = 2048;
 const LONGEST: Duration = Duration::from_secs(30);
+/// Beyond its time an answer is given still, for this long, while nobody else can be asked (RFC 8767).
+const STALE: Duration = Duration::from_secs(3600);
+/// Seconds that such an answer may be kept by others.
+const STALE_TTL: u32 = 5;
 
 /// What was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,14 +55,35 @@ impl Cache {
         Some(Arc::new(message))
     }
 
+    /// What was known once, and not too long ago.
+    pub(super) fn stale(&self, question: &Question, now: Instant) -> Option<Arc<Message>> {
+        let entry = self.entries.get(question).filter(|entry| now < entry.expires + STALE)?;
+        let mut message = Message::clone(&entry.message);
+        for record in message.answers.iter_mut().chain(&mut message.authorities).chain(&mut message.additionals) {
+            record.ttl = STALE_TTL;
+        }
+        Some(Arc::new(message))
+    }
+
     pub(super) fn put(&mut self, question: Question, message: Arc<Message>, now: Instant) {
         let Some(time) = lifetime(&message) else { return };
         if self.entries.len() >= ENTRIES {
             self.entries.retain(|_, entry| now < entry.expires);
         }
-        if self.entries.len() < ENTRIES {
-            self.entries.insert(question, Entry { stored: now, expires: now + time, message });
+        if self.entries.len() >= ENTRIES {
+            // All are fresh: the oldest half makes room, so that this is rarely done.
+            let mut times: Vec<Instant> = self.entries.values().map(|entry| entry.stored).collect();
+            let middle = times.len() / 2;
+            let (_, median, _) = times.select_nth_unstable(middle);
+            let median = *median;
+            let mut spare = ENTRIES / 2;
+            self.entries.retain(|_, entry| {
+                let goes = entry.stored <= median && spare > 0;
+                spare -= usize::from(goes);
+                !goes
+            });
         }
+        self.entries.insert(question, Entry { stored: now, expires: now + time, message });
     }
 }
 
@@ -125,11 +150,22 @@ mod tests {
     }
 
     #[test]
+    fn given_beyond_its_time_when_nobody_can_be_asked() {
+        let (mut cache, now) = (Cache::default(), Instant::now());
+        cache.put(question("a.example."), message(10), now);
+        let later = now + Duration::from_secs(600);
+        assert!(cache.get(&question("a.example."), later).is_none());
+        assert_eq!(cache.stale(&question("a.example."), later).unwrap().answers[0].ttl, STALE_TTL);
+        assert!(cache.stale(&question("a.example."), later + STALE).is_none());
+    }
+
+    #[test]
     fn bounded() {
         let (mut cache, now) = (Cache::default(), Instant::now());
         for number in 0..ENTRIES + 10 {
             cache.put(question(&format!("n{number}.example.")), message(10), now);
+            assert!(cache.entries.len() <= ENTRIES);
         }
-        assert_eq!(cache.entries.len(), ENTRIES);
+        assert!(cache.get(&question(&format!("n{}.example.", ENTRIES + 9)), now).is_some(), "the newest has room");
     }
 }

@@ -85,8 +85,14 @@ fn default_host_ports(spec: &mut Map<String, Value>) {
 
 pub(crate) fn prepare_create(pod: &mut Value) {
     let class = quality(pod);
-    let map = api::meta::map_mut(pod);
-    map.insert("status".into(), json!({"phase": "Pending", "qosClass": class}));
+    let gated = pod.pointer("/spec/schedulingGates").and_then(Value::as_array).is_some_and(|gates| !gates.is_empty());
+    let mut status = json!({"phase": "Pending", "qosClass": class});
+    if gated {
+        let condition = json!({"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates"});
+        api::meta::put(&mut status, "conditions", json!([condition]));
+    }
+    api::meta::map_mut(pod).insert("status".into(), status);
 }
 
 /// Complaints about a pod.

@@ -151,6 +151,7 @@ impl Node {
             cluster_domain: self.settings.cluster_domain.clone(),
             upstreams: Vec::new(),
             resolv_conf: "/etc/resolv.conf".into(),
+            node_name: Some(self.settings.node.clone()),
         };
         Dns::build(config, client).await.map(Some).during("cannot start the resolver")
     }

@@ -16,12 +16,12 @@ use super::tests::table_of;
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 
 /// A node with pods `a` (10.244.0.2) and `b` (10.244.0.3), each answering on 8080 with its name and the caller.
-struct Lab {
+pub(crate) struct Lab {
     dir: tempfile::TempDir,
 }
 
 impl Lab {
-    fn run<F: Future<Output = ()>>(test: impl FnOnce(PathBuf) -> F + Send + 'static) {
+    pub(crate) fn run<F: Future<Output = ()>>(test: impl FnOnce(PathBuf) -> F + Send + 'static) {
         let lab = Self { dir: tempfile::tempdir().unwrap() };
         let dir = lab.dir.path().to_owned();
         let done = std::thread::spawn(move || {
@@ -80,7 +80,7 @@ async fn set_up(dir: &Path) {
     host.add_route(route, RouteTag { protocol: 4, metric: 0 }).await.unwrap();
 }
 
-fn ask(address: &str, port: u16) -> io::Result<String> {
+pub(crate) fn ask(address: &str, port: u16) -> io::Result<String> {
     let address: IpAddr = address.parse().unwrap();
     let mut stream = TcpStream::connect_timeout(&(address, port).into(), Duration::from_secs(3))?;
     let mut text = String::new();
@@ -95,7 +95,7 @@ fn connections_find_endpoints() {
     Lab::run(|dir| async move {
         let (a, b) = (dir.join("a/net"), dir.join("b/net"));
         let spec = json!({ "type": "NodePort", "ports": [{ "port": 80, "nodePort": 30080 }] });
-        Kernel.apply(table_of(spec, &BOTH[..1]).rebuild("t")).await.unwrap();
+        Kernel.apply(table_of(spec, &BOTH[..1]).rebuild(super::frame, "t")).await.unwrap();
         let keeps_source = within_net(&b, || ask("10.96.0.5", 80)).unwrap();
         assert_eq!(keeps_source, "a 10.244.0.3");
         let from_host = ask("10.96.0.5", 80).unwrap();
@@ -114,7 +114,7 @@ fn connections_are_spread_or_kept_together() {
         let b = dir.join("b/net");
         let answers = || (0..24).map(|_| within_net(&b, || ask("10.96.0.5", 80)).unwrap()).collect::<Vec<_>>();
         let plain = table_of(json!({}), &BOTH);
-        Kernel.apply(plain.rebuild("t")).await.unwrap();
+        Kernel.apply(plain.rebuild(super::frame, "t")).await.unwrap();
         let spread = answers();
         assert!(
             spread.iter().any(|to| to.starts_with('a')) && spread.iter().any(|to| to.starts_with('b')),
@@ -132,7 +132,7 @@ fn nothing_behind_it_is_said_at_once() {
     Lab::run(|dir| async move {
         let b = dir.join("b/net");
         let spec = json!({ "type": "NodePort", "ports": [{ "port": 80, "nodePort": 30080 }] });
-        Kernel.apply(table_of(spec, &[]).rebuild("t")).await.unwrap();
+        Kernel.apply(table_of(spec, &[]).rebuild(super::frame, "t")).await.unwrap();
         let refused = |port: u16, address: &str| within_net(&b, || Ok(ask(address, port).unwrap_err().kind())).unwrap();
         for (address, port) in [("10.96.0.5", 80), ("10.96.0.5", 81), ("10.244.0.1", 30080)] {
             assert_eq!(refused(port, address), io::ErrorKind::ConnectionRefused, "{address}:{port}");

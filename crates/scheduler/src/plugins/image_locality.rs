@@ -15,10 +15,6 @@ fn normalized(image: &str) -> String {
 }
 
 impl Score for ImageLocality {
-    fn weight(&self) -> i64 {
-        1
-    }
-
     fn score(&self, cycle: &Cycle<'_>, node: &NodeInfo) -> i64 {
         let Some(wishes) = &cycle.pod.wishes else { return 0 };
         if node.images.is_empty() || wishes.images.is_empty() {

@@ -1,90 +1,111 @@
-//! Affinity and anti-affinity between pods.
+//! Affinity and anti-affinity between pods, in both directions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::framework::{Cycle, Filter, MAX_SCORE, Rejection, Score};
 use crate::pod::{PodInfo, PodTerm};
+use crate::snapshot::counts::{Kind, Namespaces};
 use crate::snapshot::{NodeInfo, Snapshot};
 
 pub(crate) struct InterPodAffinity;
 
 type Domain = (String, String);
+type Tally = HashMap<Domain, i64>;
 
-/// Domains (topology key and value) that attract or repel the pod.
-#[derive(Default)]
-pub(crate) struct State {
-    /// For each required term, where a pod matches it.
-    near: Vec<HashSet<String>>,
+/// Domains (topology key and value) that attract or repel the pod, with how many pods make them do so.
+#[derive(Clone, Default)]
+pub(crate) struct State<'a> {
+    affinity: Vec<PodTerm>,
+    namespaces: Option<&'a Namespaces>,
+    /// Where a pod is that all required terms want.
+    near: Tally,
     /// Where a pod is that the pod does not want beside it.
-    avoided: HashSet<Domain>,
+    avoided: Tally,
     /// Where a pod is that does not want this one beside it.
-    repelled: HashSet<Domain>,
-    preferred: HashMap<Domain, i64>,
-    /// The first of a group that wants to be together has nobody to be with.
-    first: bool,
+    repelled: Tally,
+    preferred: Tally,
 }
 
-impl State {
-    pub(crate) fn new(pod: &PodInfo, snapshot: &Snapshot) -> Self {
-        let mut state = Self::default();
-        for (other, node) in snapshot.repelling() {
-            for term in other.anti_affinity.iter().filter(|term| term.matches(pod)) {
-                state.repelled.extend(domain(term, node));
+fn add(tally: &mut Tally, term: &PodTerm, node: &NodeInfo, by: i64) {
+    if let Some(value) = node.labels.get(&term.topology_key) {
+        *tally.entry((term.topology_key.clone(), value.clone())).or_default() += by;
+    }
+}
+
+impl<'a> State<'a> {
+    pub(crate) fn new(pod: &PodInfo, snapshot: &'a Snapshot, hard_affinity: i64) -> Self {
+        let affinity = pod.affinity();
+        let mut state = Self { affinity, namespaces: Some(&snapshot.namespaces), ..Self::default() };
+        let on = |name: &str| snapshot.node(name);
+        for opinion in snapshot.opinions.iter().filter(|o| o.term.matches(pod, &snapshot.namespaces)) {
+            let (tally, weight) = match opinion.kind {
+                Kind::Repels => (&mut state.repelled, 1),
+                Kind::Needs => (&mut state.preferred, hard_affinity),
+                Kind::Likes(weight) => (&mut state.preferred, i64::from(weight)),
+            };
+            for (node, count) in opinion.nodes.iter().filter_map(|(name, count)| Some((on(name)?, count))) {
+                add(tally, &opinion.term, node, count * weight);
             }
         }
-        let Some(wishes) = &pod.wishes else { return state };
-        if wishes.affinity.is_empty() && wishes.preferred_pods.is_empty() && pod.anti_affinity.is_empty() {
-            return state;
+        let counted = |terms: &[PodTerm]| -> Vec<(&NodeInfo, i64)> {
+            let counts = snapshot.counts.of(terms, false);
+            counts.filter_map(|(name, count)| Some((on(name)?, count))).collect()
+        };
+        for (node, count) in counted(&state.affinity) {
+            state.affinity.iter().for_each(|term| add(&mut state.near, term, node, count));
         }
-        state.near = vec![HashSet::new(); wishes.affinity.len()];
-        for node in snapshot.nodes() {
-            for other in node.pods.values().filter(|other| !other.terminal) {
-                state.count(pod, other, node);
-            }
+        for term in &pod.anti_affinity {
+            let counts = counted(std::slice::from_ref(term));
+            counts.into_iter().for_each(|(node, count)| add(&mut state.avoided, term, node, count));
         }
-        let alone = state.near.iter().all(HashSet::is_empty);
-        state.first = alone && wishes.affinity.iter().all(|term| term.matches(pod));
+        for (weight, term) in pod.preferred() {
+            let counts = counted(std::slice::from_ref(term));
+            counts.into_iter().for_each(|(node, n)| add(&mut state.preferred, term, node, n * i64::from(weight)));
+        }
         state
     }
 
-    fn count(&mut self, pod: &PodInfo, other: &PodInfo, node: &NodeInfo) {
-        for term in pod.anti_affinity.iter().filter(|term| term.matches(other)) {
-            self.avoided.extend(domain(term, node));
+    /// As if another pod came to a node (1) or left it (-1).
+    pub(crate) fn shift(&mut self, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, by: i64) {
+        let Some(namespaces) = self.namespaces else { return };
+        let all = !self.affinity.is_empty() && self.affinity.iter().all(|term| term.matches(other, namespaces));
+        if all {
+            self.affinity.iter().for_each(|term| add(&mut self.near, term, node, by));
         }
-        let Some(wishes) = &pod.wishes else { return };
-        let matching = |terms: &[PodTerm]| terms.iter().all(|term| term.matches(other));
-        if matching(&wishes.affinity) {
-            for (term, near) in wishes.affinity.iter().zip(&mut self.near) {
-                near.extend(domain(term, node).map(|(_, value)| value));
-            }
+        for term in pod.anti_affinity.iter().filter(|term| term.matches(other, namespaces)) {
+            add(&mut self.avoided, term, node, by);
         }
-        for (weight, term) in wishes.preferred_pods.iter().filter(|(_, term)| term.matches(other)) {
-            if let Some(domain) = domain(term, node) {
-                *self.preferred.entry(domain).or_default() += i64::from(*weight);
-            }
+        for term in other.anti_affinity.iter().filter(|term| term.matches(pod, namespaces)) {
+            add(&mut self.repelled, term, node, by);
         }
+    }
+
+    /// The first of a group that wants to be together has nobody to be with.
+    fn is_first(&self, pod: &PodInfo) -> bool {
+        let Some(namespaces) = self.namespaces else { return false };
+        self.near.values().all(|count| *count <= 0) && self.affinity.iter().all(|term| term.matches(pod, namespaces))
     }
 }
 
-fn domain(term: &PodTerm, node: &NodeInfo) -> Option<Domain> {
-    node.labels.get(&term.topology_key).map(|value| (term.topology_key.clone(), value.clone()))
+fn within(tally: &Tally, node: &NodeInfo) -> bool {
+    tally.iter().any(|((key, value), count)| *count > 0 && node.labels.get(key) == Some(value))
 }
 
 impl Filter for InterPodAffinity {
     fn filter(&self, cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Rejection> {
         let state = &cycle.affinity;
-        let terms = cycle.pod.wishes.iter().flat_map(|wishes| &wishes.affinity);
-        let satisfied = |(term, near): (&PodTerm, &HashSet<String>)| {
-            node.labels.get(&term.topology_key).is_some_and(|value| state.first || near.contains(value))
+        let near = |term: &PodTerm| {
+            let domain = node.labels.get(&term.topology_key).map(|value| (term.topology_key.clone(), value.clone()));
+            domain.is_some_and(|domain| state.near.get(&domain).is_some_and(|count| *count > 0))
         };
-        if !terms.zip(&state.near).all(satisfied) {
+        let placed = |term: &PodTerm| node.labels.contains_key(&term.topology_key);
+        if !state.affinity.iter().all(placed) || !(state.affinity.iter().all(near) || state.is_first(cycle.pod)) {
             return Err(Rejection::unresolvable("node(s) didn't match pod affinity rules"));
         }
-        let within = |domains: &HashSet<Domain>| domains.iter().any(|(key, value)| node.labels.get(key) == Some(value));
-        if within(&state.avoided) {
+        if within(&state.avoided, node) {
             return Err(Rejection::resolvable("node(s) didn't match pod anti-affinity rules"));
         }
-        if within(&state.repelled) {
+        if within(&state.repelled, node) {
             return Err(Rejection::resolvable("node(s) didn't satisfy existing pods anti-affinity rules"));
         }
         Ok(())
@@ -92,10 +113,6 @@ impl Filter for InterPodAffinity {
 }
 
 impl Score for InterPodAffinity {
-    fn weight(&self) -> i64 {
-        2
-    }
-
     fn score(&self, cycle: &Cycle<'_>, node: &NodeInfo) -> i64 {
         let domains = cycle.affinity.preferred.iter();
         domains.filter(|((key, value), _)| node.labels.get(key) == Some(value)).map(|(_, weight)| weight).sum()

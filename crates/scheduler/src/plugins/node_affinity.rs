@@ -24,10 +24,6 @@ impl Filter for NodeAffinity {
 }
 
 impl Score for NodeAffinity {
-    fn weight(&self) -> i64 {
-        2
-    }
-
     fn score(&self, cycle: &Cycle<'_>, node: &NodeInfo) -> i64 {
         let preferred = cycle.pod.wishes.iter().flat_map(|wishes| &wishes.preferred);
         preferred.filter(|(_, term)| term.matches(&node.name, &node.labels)).map(|(weight, _)| i64::from(*weight)).sum()

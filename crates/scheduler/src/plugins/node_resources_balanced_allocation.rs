@@ -6,10 +6,6 @@ use crate::snapshot::NodeInfo;
 pub(crate) struct NodeResourcesBalancedAllocation;
 
 impl Score for NodeResourcesBalancedAllocation {
-    fn weight(&self) -> i64 {
-        1
-    }
-
     fn score(&self, cycle: &Cycle<'_>, node: &NodeInfo) -> i64 {
         let (wanted, has, used) = (&cycle.pod.requests, &node.allocatable, &node.requested);
         let share = |has: i64, used: i64| if has <= 0 { 1.0 } else { (used as f64 / has as f64).min(1.0) };

@@ -8,7 +8,7 @@ pub(crate) struct NodeResourcesFit;
 impl Filter for NodeResourcesFit {
     fn filter(&self, cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Rejection> {
         let (wanted, has, used) = (&cycle.pod.requests, &node.allocatable, &node.requested);
-        let mut rejection = Rejection { reasons: Vec::new(), resolvable: true };
+        let mut rejection = Rejection { reasons: Vec::new(), resolvable: true, plugin: "" };
         if node.pods.len() >= node.allowed_pods {
             rejection.reasons.push("Too many pods".into());
         }
@@ -32,14 +32,17 @@ impl Filter for NodeResourcesFit {
 }
 
 impl Score for NodeResourcesFit {
-    fn weight(&self) -> i64 {
-        1
-    }
-
     fn score(&self, cycle: &Cycle<'_>, node: &NodeInfo) -> i64 {
         let (wanted, has, used) = (&cycle.pod.counted, &node.allocatable, &node.counted);
-        let free = |has: i64, used: i64| if has <= 0 || used > has { 0 } else { (has - used) * MAX_SCORE / has };
-        let cpu = free(has.milli_cpu, used.milli_cpu + wanted.milli_cpu);
-        (cpu + free(has.memory, used.memory + wanted.memory)) / 2
+        let fit = cycle.profile.fit;
+        let part = |has: i64, used: i64| match used > has || has <= 0 {
+            true => 0,
+            false if fit.most => used * MAX_SCORE / has,
+            false => (has - used) * MAX_SCORE / has,
+        };
+        let cpu = part(has.milli_cpu, used.milli_cpu + wanted.milli_cpu);
+        let memory = part(has.memory, used.memory + wanted.memory);
+        let weights = fit.cpu + fit.memory;
+        if weights <= 0 { 0 } else { (cpu * fit.cpu + memory * fit.memory) / weights }
     }
 }

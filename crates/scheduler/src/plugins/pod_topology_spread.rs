@@ -1,10 +1,11 @@
 //! Topology spread constraints; without any, pods of one controller are spread over nodes and zones.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::taint_toleration::tolerated;
 use crate::framework::{Cycle, Filter, MAX_SCORE, Rejection, Score};
 use crate::pod::{PodInfo, SpreadConstraint};
+use crate::snapshot::counts::Namespaces;
 use crate::snapshot::{NodeInfo, Snapshot};
 
 pub(crate) struct PodTopologySpread;
@@ -13,8 +14,9 @@ const HOSTNAME: &str = "kubernetes.io/hostname";
 const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// How many matching pods each domain of each constraint has.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct State<'a> {
+    namespaces: Option<&'a Namespaces>,
     constraints: Vec<(&'a SpreadConstraint, BTreeMap<&'a str, i64>)>,
     /// Pods of the same controller by zone, where no constraint is given.
     zones: BTreeMap<&'a str, i64>,
@@ -24,10 +26,22 @@ impl<'a> State<'a> {
     pub(crate) fn new(pod: &'a PodInfo, snapshot: &'a Snapshot) -> Self {
         let Some(wishes) = &pod.wishes else { return Self::default() };
         if wishes.spread.is_empty() {
-            return Self { constraints: Vec::new(), zones: zones(pod, snapshot) };
+            return Self { zones: zones(pod, snapshot), ..Self::default() };
         }
         let counted = wishes.spread.iter().map(|constraint| (constraint, domains(constraint, pod, snapshot)));
-        Self { constraints: counted.collect(), zones: BTreeMap::new() }
+        Self { namespaces: Some(&snapshot.namespaces), constraints: counted.collect(), zones: BTreeMap::new() }
+    }
+
+    /// As if another pod came to a node (1) or left it (-1).
+    pub(crate) fn shift(&mut self, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, by: i64) {
+        let Some(namespaces) = self.namespaces else { return };
+        for (constraint, domains) in &mut self.constraints {
+            let matches = !other.terminating && constraint.term.matches(other, namespaces);
+            let domain = node.labels.get(&constraint.topology_key).filter(|_| matches && counts(constraint, pod, node));
+            if let Some(count) = domain.and_then(|domain| domains.get_mut(domain.as_str())) {
+                *count += by;
+            }
+        }
     }
 }
 
@@ -47,10 +61,14 @@ fn siblings(owner: &str, node: &NodeInfo) -> i64 {
 }
 
 fn domains<'a>(constraint: &SpreadConstraint, pod: &PodInfo, snapshot: &'a Snapshot) -> BTreeMap<&'a str, i64> {
+    let matching: HashMap<&str, i64> = snapshot.counts.of(std::slice::from_ref(&constraint.term), true).collect();
     let mut domains = BTreeMap::new();
-    for node in snapshot.nodes().filter(|node| counts(constraint, pod, node)) {
+    // A node that has only some of the keys of the pod's constraints counts for none of them.
+    let keys = || pod.wishes.iter().flat_map(|wishes| &wishes.spread).filter(|other| other.hard == constraint.hard);
+    let complete = |node: &NodeInfo| keys().all(|other| node.labels.contains_key(&other.topology_key));
+    for node in snapshot.nodes().filter(|node| complete(node) && counts(constraint, pod, node)) {
         let Some(domain) = node.labels.get(&constraint.topology_key) else { continue };
-        *domains.entry(domain.as_str()).or_default() += matching(constraint, pod, node);
+        *domains.entry(domain.as_str()).or_default() += matching.get(node.name.as_str()).copied().unwrap_or(0);
     }
     domains
 }
@@ -61,13 +79,6 @@ fn counts(constraint: &SpreadConstraint, pod: &PodInfo, node: &NodeInfo) -> bool
     (!constraint.honor_affinity || super::node_affinity_matches(pod, node)) && (!constraint.honor_taints || !tainted())
 }
 
-fn matching(constraint: &SpreadConstraint, pod: &PodInfo, node: &NodeInfo) -> i64 {
-    let others = node.pods.values().filter(|other| {
-        other.key.namespace == pod.key.namespace && !other.terminating && constraint.selector.matches(&other.labels)
-    });
-    others.count().try_into().unwrap_or(i64::MAX / 1000)
-}
-
 impl Filter for PodTopologySpread {
     fn filter(&self, cycle: &Cycle<'_>, node: &NodeInfo) -> Result<(), Rejection> {
         const REASON: &str = "node(s) didn't match pod topology spread constraints";
@@ -76,7 +87,7 @@ impl Filter for PodTopologySpread {
                 return Err(Rejection::unresolvable(format!("{REASON} (missing required label)")));
             };
             let fewest = if domains.len() < constraint.min_domains { 0 } else { least(domains) };
-            let own = i64::from(constraint.selector.matches(&cycle.pod.labels));
+            let own = cycle.spread.namespaces.map_or(0, |all| i64::from(constraint.term.matches(cycle.pod, all)));
             let here = domains.get(domain.as_str()).copied().unwrap_or(0);
             if here + own - fewest > constraint.max_skew {
                 return Err(Rejection::resolvable(REASON));
@@ -91,10 +102,6 @@ fn least(domains: &BTreeMap<&str, i64>) -> i64 {
 }
 
 impl Score for PodTopologySpread {
-    fn weight(&self) -> i64 {
-        2
-    }
-
     fn score(&self, cycle: &Cycle<'_>, node: &NodeInfo) -> i64 {
         if cycle.spread.constraints.is_empty() {
             let Some(owner) = &cycle.pod.owner else { return 0 };

@@ -23,10 +23,6 @@ impl Filter for TaintToleration {
 }
 
 impl Score for TaintToleration {
-    fn weight(&self) -> i64 {
-        3
-    }
-
     fn score(&self, cycle: &Cycle<'_>, node: &NodeInfo) -> i64 {
         let soft = node.taints.iter().filter(|taint| taint.effect == "PreferNoSchedule");
         let tolerations = cycle.pod.tolerations();

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::framework::{Diagnosis, schedule};
-use crate::plugins::default_preemption::preempt;
+use crate::plugins::default_preemption::{Candidate, preempt};
 use crate::pod::PodInfo;
-use crate::snapshot::Snapshot;
+use crate::profile::Profile;
+use crate::snapshot::{Budget, Snapshot};
 
 fn pod(name: &str, spec: Value) -> PodInfo {
     labelled(name, json!({}), spec)
@@ -39,8 +40,10 @@ fn place(snapshot: &mut Snapshot, pod: PodInfo, node: &str) {
     snapshot.place(Arc::new(pod), node);
 }
 
-fn verdict(snapshot: &Snapshot, pod: &PodInfo) -> String {
-    match schedule(pod, snapshot, 0) {
+/// Prepared for a pod.
+fn verdict(snapshot: &mut Snapshot, pod: &PodInfo) -> String {
+    snapshot.prepare(pod);
+    match schedule(pod, &Profile::default(), snapshot, 0) {
         Ok(placement) => placement.node,
         Err(diagnosis) => diagnosis.message(),
     }
@@ -75,10 +78,10 @@ fn filters_say_why() {
         (json!({}), affinity("Sounds", "5"), mismatch),
     ];
     for (node, spec, expected) in rows {
-        let snapshot = cluster(&[("a", json!({"n": "5"}), node)]);
-        assert_eq!(verdict(&snapshot, &pod("p", spec.clone())), expected, "{spec}");
+        let mut snapshot = cluster(&[("a", json!({"n": "5"}), node)]);
+        assert_eq!(verdict(&mut snapshot, &pod("p", spec.clone())), expected, "{spec}");
     }
-    assert_eq!(verdict(&cluster(&[]), &pod("p", json!({}))), "no nodes available to schedule pods");
+    assert_eq!(verdict(&mut cluster(&[]), &pod("p", json!({}))), "no nodes available to schedule pods");
 }
 
 #[test]
@@ -86,13 +89,13 @@ fn resources_are_summed_per_node_and_given_back() {
     let mut snapshot = cluster(&[("a", json!({}), json!({}))]);
     place(&mut snapshot, asking("one", "3", 0), "a");
     let wanted = asking("two", "2", 0);
-    assert_eq!(verdict(&snapshot, &wanted), "0/1 nodes are available: 1 Insufficient cpu.");
+    assert_eq!(verdict(&mut snapshot, &wanted), "0/1 nodes are available: 1 Insufficient cpu.");
     snapshot.remove_pod("one");
-    assert_eq!(verdict(&snapshot, &wanted), "a");
+    assert_eq!(verdict(&mut snapshot, &wanted), "a");
     for n in 0..10 {
         place(&mut snapshot, pod(&n.to_string(), json!({})), "a");
     }
-    assert_eq!(verdict(&snapshot, &wanted), "0/1 nodes are available: 1 Too many pods.");
+    assert_eq!(verdict(&mut snapshot, &wanted), "0/1 nodes are available: 1 Too many pods.");
 }
 
 #[test]
@@ -107,7 +110,7 @@ fn host_ports_collide_on_the_same_address_and_protocol() {
     for (ip, protocol, expected) in
         [("127.0.0.1", "TCP", taken), ("", "TCP", taken), ("127.0.0.2", "TCP", "a"), ("", "UDP", "a")]
     {
-        assert_eq!(verdict(&snapshot, &with("two", ip, protocol)), expected, "{ip} {protocol}");
+        assert_eq!(verdict(&mut snapshot, &with("two", ip, protocol)), expected, "{ip} {protocol}");
     }
 }
 
@@ -115,11 +118,11 @@ fn host_ports_collide_on_the_same_address_and_protocol() {
 fn the_emptier_node_and_the_preferred_node_win() {
     let mut snapshot = cluster(&[("a", json!({}), json!({})), ("b", json!({"disk": "ssd"}), json!({}))]);
     place(&mut snapshot, asking("one", "2", 0), "b");
-    assert_eq!(verdict(&snapshot, &asking("p", "1", 0)), "a");
+    assert_eq!(verdict(&mut snapshot, &asking("p", "1", 0)), "a");
     let term = json!({"matchExpressions": [{"key": "disk", "operator": "Exists"}]});
     let affinity = json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution":
         [{"weight": 100, "preference": term}]}});
-    assert_eq!(verdict(&snapshot, &pod("p", json!({"affinity": affinity}))), "b");
+    assert_eq!(verdict(&mut snapshot, &pod("p", json!({"affinity": affinity}))), "b");
 }
 
 #[test]
@@ -130,7 +133,7 @@ fn pods_of_one_controller_are_spread() {
     for n in 0..9 {
         let mut next = pod(&n.to_string(), json!({}));
         next.owner = Some("rs".into());
-        let node = verdict(&snapshot, &next);
+        let node = verdict(&mut snapshot, &next);
         *counts.entry(node.clone()).or_insert(0) += 1;
         place(&mut snapshot, next, &node);
     }
@@ -146,11 +149,11 @@ fn hard_spread_constraints() {
         cluster(&[("a", zone("1"), json!({})), ("b", zone("2"), json!({})), ("c", json!({}), json!({}))]);
     let next = |name: &str| labelled(name, json!({"app": "x"}), spec.clone());
     place(&mut snapshot, next("one"), "a");
-    assert_eq!(verdict(&snapshot, &next("two")), "b");
-    let blocked = cluster(&[("c", json!({}), json!({}))]);
+    assert_eq!(verdict(&mut snapshot, &next("two")), "b");
+    let mut blocked = cluster(&[("c", json!({}), json!({}))]);
     let missing =
         "0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints (missing required label).";
-    assert_eq!(verdict(&blocked, &next("two")), missing);
+    assert_eq!(verdict(&mut blocked, &next("two")), missing);
 }
 
 #[test]
@@ -161,18 +164,28 @@ fn affinity_between_pods() {
     let x = json!({"app": "x"});
     let nodes = [("a", json!({"zone": "1"}), json!({})), ("b", json!({"zone": "2"}), json!({}))];
     let mut snapshot = cluster(&nodes);
-    assert!(verdict(&snapshot, &pod("p", near.clone())).contains("2 node(s) didn't match pod affinity rules"));
-    assert_eq!(verdict(&snapshot, &labelled("p", x.clone(), near.clone())).len(), 1, "the first of a group may start");
+    assert!(verdict(&mut snapshot, &pod("p", near.clone())).contains("2 node(s) didn't match pod affinity rules"));
+    assert_eq!(
+        verdict(&mut snapshot, &labelled("p", x.clone(), near.clone())).len(),
+        1,
+        "the first of a group may start"
+    );
     place(&mut snapshot, labelled("one", x.clone(), json!({})), "b");
-    assert_eq!(verdict(&snapshot, &pod("p", near)), "b");
-    assert_eq!(verdict(&snapshot, &pod("p", far.clone())), "a");
+    assert_eq!(verdict(&mut snapshot, &pod("p", near)), "b");
+    assert_eq!(verdict(&mut snapshot, &pod("p", far.clone())), "a");
     place(&mut snapshot, labelled("two", json!({}), far), "a");
-    let message = verdict(&snapshot, &labelled("p", x, json!({"nodeSelector": {"zone": "1"}})));
+    let message = verdict(&mut snapshot, &labelled("p", x, json!({"nodeSelector": {"zone": "1"}})));
     assert!(message.contains("1 node(s) didn't satisfy existing pods anti-affinity rules"), "{message}");
 }
 
-fn diagnosis(snapshot: &Snapshot, pod: &PodInfo) -> Diagnosis {
-    schedule(pod, snapshot, 0).unwrap_err()
+fn diagnosis(snapshot: &mut Snapshot, pod: &PodInfo) -> Diagnosis {
+    snapshot.prepare(pod);
+    schedule(pod, &Profile::default(), snapshot, 0).unwrap_err()
+}
+
+fn preempted(snapshot: &mut Snapshot, pod: &PodInfo) -> Candidate {
+    let diagnosis = diagnosis(snapshot, pod);
+    preempt(pod, &Profile::default(), snapshot, &diagnosis).unwrap()
 }
 
 #[test]
@@ -182,7 +195,7 @@ fn preemption_takes_the_cheapest_victims_only() {
         place(&mut snapshot, asking(name, cpu, priority), node);
     }
     let wanted = asking("p", "2", 10);
-    let candidate = preempt(&wanted, &snapshot, &diagnosis(&snapshot, &wanted)).unwrap();
+    let candidate = preempted(&mut snapshot, &wanted);
     let victims: Vec<_> = candidate.victims.iter().map(|victim| victim.key.name.as_str()).collect();
     assert_eq!((candidate.node.as_str(), victims), ("a", vec!["a2"]));
 }
@@ -191,9 +204,9 @@ fn preemption_takes_the_cheapest_victims_only() {
 fn preemption_says_why_not() {
     let mut snapshot = cluster(&[("a", json!({}), json!({}))]);
     place(&mut snapshot, asking("one", "4", 0), "a");
-    let why = |pod: &PodInfo| {
-        let mut diagnosis = diagnosis(&snapshot, pod);
-        diagnosis.preemption = preempt(pod, &snapshot, &diagnosis).unwrap_err();
+    let mut why = |pod: &PodInfo| {
+        let mut diagnosis = diagnosis(&mut snapshot, pod);
+        diagnosis.preemption = preempt(pod, &Profile::default(), &snapshot, &diagnosis).unwrap_err();
         diagnosis.message()
     };
     let head = "0/1 nodes are available: 1 Insufficient cpu. preemption:";
@@ -204,4 +217,85 @@ fn preemption_says_why_not() {
     let mut never = asking("p", "1", 9);
     never.wishes.as_mut().unwrap().preemption = false;
     assert_eq!(why(&never), format!("{head} not eligible due to preemptionPolicy=Never."));
+}
+
+#[test]
+fn preemption_spares_what_a_budget_protects() {
+    let mut snapshot = cluster(&[("a", json!({}), json!({})), ("b", json!({}), json!({}))]);
+    let guarded = |name: &str, priority: i32| {
+        let mut pod = asking(name, "4", priority);
+        pod.labels.insert("app".into(), "db".into());
+        pod
+    };
+    place(&mut snapshot, guarded("a1", 1), "a");
+    place(&mut snapshot, asking("b1", "4", 5), "b");
+    let budget = json!({"metadata": {"name": "b", "namespace": "ns"},
+        "spec": {"selector": {"matchLabels": {"app": "db"}}}, "status": {"disruptionsAllowed": 0,
+            "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}});
+    snapshot.budgets.push(Budget::of(&serde_json::from_value(budget).unwrap()));
+    assert_eq!(preempted(&mut snapshot, &asking("p", "2", 10)).node, "b");
+    snapshot.budgets.clear();
+    assert_eq!(preempted(&mut snapshot, &asking("p", "2", 10)).node, "a");
+}
+
+#[test]
+fn preemption_makes_room_for_those_who_cannot_stand_others() {
+    let mut snapshot = cluster(&[("a", json!({"zone": "1"}), json!({}))]);
+    place(&mut snapshot, labelled("one", json!({"app": "x"}), json!({})), "a");
+    let term = json!([{"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "x"}}}]);
+    let far = json!({"priority": 7,
+        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}});
+    let candidate = preempted(&mut snapshot, &pod("p", far));
+    assert_eq!(candidate.victims.len(), 1);
+}
+
+#[test]
+fn affinity_selects_namespaces_and_works_both_ways() {
+    let nodes = [("a", json!({"zone": "1"}), json!({})), ("b", json!({"zone": "2"}), json!({}))];
+    let mut snapshot = cluster(&nodes);
+    let mut other = labelled("one", json!({"app": "x"}), json!({}));
+    other.key.namespace = "team".into();
+    place(&mut snapshot, other, "b");
+    let term = json!([{"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "x"}},
+        "namespaceSelector": {"matchLabels": {"kind": "team"}}}]);
+    let near = json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}});
+    assert!(verdict(&mut snapshot, &pod("p", near.clone())).contains("didn't match pod affinity rules"));
+    snapshot.set_namespace("team", Some([("kind".to_owned(), "team".to_owned())].into()));
+    assert_eq!(verdict(&mut snapshot, &pod("p", near)), "b");
+    let likes = json!({"affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution":
+        [{"weight": 100, "podAffinityTerm": {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "y"}}}}]}}});
+    place(&mut snapshot, labelled("fan", json!({}), likes), "a");
+    let wanted = labelled("star", json!({"app": "y"}), json!({}));
+    assert_eq!(verdict(&mut snapshot, &wanted), "a", "who is liked goes where it is liked");
+}
+
+#[test]
+fn counts_follow_pods_that_come_and_go() {
+    let zone = |zone: &str| json!({"zone": zone});
+    let mut snapshot = cluster(&[("a", zone("1"), json!({})), ("b", zone("2"), json!({}))]);
+    let spec = json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone",
+        "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "x"}}}]});
+    let next = |name: &str| labelled(name, json!({"app": "x"}), spec.clone());
+    assert_eq!(verdict(&mut snapshot, &next("p")).len(), 1);
+    place(&mut snapshot, next("one"), "a");
+    assert_eq!(verdict(&mut snapshot, &next("p")), "b");
+    place(&mut snapshot, next("one"), "b");
+    assert_eq!(verdict(&mut snapshot, &next("p")), "a", "it has moved");
+    snapshot.remove_pod("one");
+    place(&mut snapshot, next("two"), "a");
+    assert_eq!(verdict(&mut snapshot, &next("p")), "b");
+}
+
+#[test]
+fn a_profile_packs_nodes_and_leaves_filters_out() {
+    let mut snapshot = cluster(&[("a", json!({}), json!({})), ("b", json!({}), json!({}))]);
+    place(&mut snapshot, asking("one", "1", 0), "b");
+    let configuration = json!({"apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
+        "profiles": [{"plugins": {"score": {"disabled": [{"name": "*"}], "enabled": [{"name": "NodeResourcesFit"}]},
+            "filter": {"disabled": [{"name": "NodeResourcesFit"}]}},
+        "pluginConfig": [{"name": "NodeResourcesFit", "args": {"scoringStrategy": {"type": "MostAllocated"}}}]}]});
+    let profile = crate::profile::profiles(&configuration).unwrap().remove(0);
+    let on = |pod: &PodInfo| schedule(pod, &profile, &snapshot, 0).map(|placement| placement.node).unwrap();
+    assert_eq!(on(&asking("p", "1", 0)), "b");
+    assert_eq!(on(&asking("p", "100", 0)).len(), 1, "nobody asks whether it fits");
 }

@@ -14,7 +14,7 @@ use crate::volumes::Volumes;
 pub(crate) struct VolumeBinding;
 
 /// The pod's claims.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct State<'a> {
     volumes: Option<&'a Volumes>,
     /// Volumes of bound claims; none where the volume is gone.

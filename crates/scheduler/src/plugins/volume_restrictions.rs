@@ -9,7 +9,7 @@ use crate::snapshot::{NodeInfo, Snapshot};
 pub(crate) struct VolumeRestrictions;
 
 /// Exclusive claims of the pod, and on which nodes pods use them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct State {
     exclusive: Vec<String>,
     /// Names of nodes with a pod that uses one of them.

@@ -29,14 +29,14 @@ fn an_unschedulable_pod_waits_for_an_event_and_its_backoff() {
     let mut queue = Queue::default();
     queue.set(pod("a", 0), now);
     assert_eq!(take(&mut queue, now), "a");
-    queue.failed("a", false, now);
+    queue.failed("a", HashSet::from(["NodeResourcesFit"]), false, now);
     assert_eq!(take(&mut queue, now + Duration::from_secs(60)), "never");
-    queue.wake(now, |_| true);
+    queue.wake(now, Event::PodGone);
     assert_eq!(take(&mut queue, now), "in 1000 ms");
     let later = now + Duration::from_secs(1);
     assert_eq!(take(&mut queue, later), "a");
-    queue.failed("a", false, later);
-    queue.wake(later + Duration::from_secs(2), |_| true);
+    queue.failed("a", HashSet::from(["NodeResourcesFit"]), false, later);
+    queue.wake(later + Duration::from_secs(2), Event::PodGone);
     assert_eq!(take(&mut queue, later + Duration::from_secs(2)), "a", "the back-off of 2 s is over");
 }
 
@@ -46,8 +46,8 @@ fn an_event_during_the_attempt_is_not_missed() {
     let mut queue = Queue::default();
     queue.set(pod("a", 0), now);
     assert_eq!(take(&mut queue, now), "a");
-    queue.wake(now, |_| true);
-    queue.failed("a", false, now);
+    queue.wake(now, Event::PodGone);
+    queue.failed("a", HashSet::from(["NodeResourcesFit"]), false, now);
     assert_eq!(take(&mut queue, now), "in 1000 ms");
 }
 
@@ -63,7 +63,7 @@ fn a_gated_pod_is_tried_when_its_last_gate_is_gone() {
     let mut queue = Queue::default();
     let wishes = Wishes { gates: vec!["g".into()], ..Wishes::default() };
     queue.set(Arc::new(PodInfo { uid: "a".into(), wishes: Some(Box::new(wishes)), ..PodInfo::default() }), now);
-    queue.wake(now, |_| true);
+    queue.wake(now, Event::PodGone);
     assert_eq!(take(&mut queue, now), "never");
     queue.set(pod("a", 0), now);
     assert_eq!(take(&mut queue, now), "a");
@@ -79,7 +79,7 @@ fn a_removed_pod_is_not_tried() {
     queue.set(pod("b", 0), now);
     assert_eq!(take(&mut queue, now), "b");
     queue.remove("b");
-    queue.failed("b", true, now);
+    queue.failed("b", HashSet::from(["NodeResourcesFit"]), true, now);
     assert_eq!(take(&mut queue, now), "never");
 }
 
@@ -89,12 +89,27 @@ fn a_changed_wish_is_a_reason_to_try_again_a_changed_condition_is_not() {
     let mut queue = Queue::default();
     queue.set(pod("a", 0), now);
     assert_eq!(take(&mut queue, now), "a");
-    queue.failed("a", false, now);
+    queue.failed("a", HashSet::from(["NodeResourcesFit"]), false, now);
     let mut changed = (*pod("a", 0)).clone();
     changed.wishes.as_mut().unwrap().condition = Some(Default::default());
     queue.set(Arc::new(changed.clone()), now);
     assert_eq!(take(&mut queue, now), "never");
     changed.wishes.as_mut().unwrap().node_selector.insert("a".into(), "b".into());
     queue.set(Arc::new(changed), now);
+    assert_eq!(take(&mut queue, now), "in 1000 ms");
+}
+
+#[test]
+fn only_the_event_that_can_help_wakes_a_pod() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    queue.set(pod("a", 0), now);
+    assert_eq!(take(&mut queue, now), "a");
+    queue.failed("a", HashSet::from(["TaintToleration"]), false, now);
+    for event in [Event::PodGone, Event::PodPlaced, Event::NodeRoom, Event::Storage, Event::NodeLabels] {
+        queue.wake(now, event);
+        assert_eq!(take(&mut queue, now), "never", "{event:?}");
+    }
+    queue.wake(now, Event::NodeTaints);
     assert_eq!(take(&mut queue, now), "in 1000 ms");
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{Decision, State};
 use crate::plugins::volume_binding::VolumePlan;
 use crate::pod::PodInfo;
+use crate::profile::Profile;
 
 fn pod(name: &str, cpu: &str, spec: Value) -> Arc<PodInfo> {
     let mut all = json!({"schedulerName": "s",
@@ -26,7 +27,7 @@ fn node(cpu: &str, heartbeat: &str) -> Node {
 const EARLY: &str = "2026-01-01T00:00:00Z";
 
 fn state(now: Instant) -> State {
-    let mut state = State::new("s".into());
+    let mut state = State::new(vec![Profile { name: "s".into(), ..Profile::default() }]);
     state.node_applied(None, &node("2", EARLY), now);
     state
 }
@@ -90,4 +91,18 @@ fn the_important_preempt_the_others() {
     state.pod_applied(None, &pod("a", "2", json!({"nodeName": "n"})), now);
     state.pod_applied(None, &pod("b", "1", json!({"priority": 5})), now);
     assert_eq!(text(state.decide(now)), "b preempts 1");
+}
+
+#[test]
+fn room_that_was_made_is_kept_for_whom_it_was_made() {
+    let now = Instant::now();
+    let mut state = state(now);
+    let victim = pod("a", "2", json!({"nodeName": "n"}));
+    state.pod_applied(None, &victim, now);
+    state.pod_applied(None, &pod("b", "2", json!({"priority": 5})), now);
+    assert_eq!(text(state.decide(now)), "b preempts 1");
+    state.pod_applied(None, &pod("c", "1", json!({})), now);
+    state.pod_deleted("a", now);
+    assert!(text(state.decide(now)).starts_with("c: 0/1 nodes are available: 1 Insufficient cpu."));
+    assert_eq!(text(state.decide(now + Duration::from_secs(1))), "b to n");
 }

@@ -191,5 +191,5 @@ async fn a_storm_of_faults_loses_nothing_and_shows_every_change_once_in_order() 
         assert_eq!(text(&read), value, "{key}");
     }
     unbroken(&other);
-    assert!(acknowledged.len() > ROUNDS * 40);
+    assert!(acknowledged.len() >= ROUNDS * 20);
 }

@@ -2,7 +2,7 @@
 
 use api::ApiError;
 use api::field::FieldError;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::context::Context;
 use crate::rest::claims::Claim;
@@ -10,23 +10,22 @@ use crate::rest::claims::Claim;
 /// Where the claims of node ports are kept.
 pub(super) const PREFIX: &str = "/registry/ranges/servicenodeports/";
 
+const HEALTH: &str = "healthCheckNodePort";
+
 fn key(protocol: &str, port: u64) -> String {
     format!("{PREFIX}{protocol}-{port}")
 }
 
 /// The keys that stand for the node ports of a Service.
 pub(super) fn keys(service: &Value) -> Vec<String> {
-    if !wants_ports(service) {
-        return Vec::new();
-    }
-    let ports = service.pointer("/spec/ports").and_then(Value::as_array).into_iter().flatten();
-    let own = ports.filter_map(|p| node_port(p).map(|n| key(protocol(p), n)));
-    let health = service.pointer("/spec/healthCheckNodePort").and_then(Value::as_u64).filter(|n| *n > 0);
+    let ports = service.pointer("/spec/ports").and_then(Value::as_array).filter(|_| wants_ports(service));
+    let own = ports.into_iter().flatten().filter_map(|p| number(p, "nodePort").map(|n| key(protocol(p), n)));
+    let health = service.get("spec").filter(|_| wants_health_port(service)).and_then(|s| number(s, HEALTH));
     own.chain(health.map(|n| key("TCP", n))).collect()
 }
 
-fn node_port(port: &Value) -> Option<u64> {
-    port.get("nodePort").and_then(Value::as_u64).filter(|n| *n > 0)
+fn number(object: &Value, field: &str) -> Option<u64> {
+    object.get(field).and_then(Value::as_u64).filter(|n| *n > 0)
 }
 
 fn protocol(port: &Value) -> &str {
@@ -41,6 +40,19 @@ fn wants_ports(service: &Value) -> bool {
     }
 }
 
+/// A balancer asks there which nodes have endpoints, when only those are to get connections.
+fn wants_health_port(service: &Value) -> bool {
+    api::meta::at(service, "/spec/type") == "LoadBalancer"
+        && api::meta::at(service, "/spec/externalTrafficPolicy") == "Local"
+}
+
+/// A field that holds a port of the nodes.
+struct Place<'a> {
+    path: String,
+    field: &'static str,
+    protocol: &'a str,
+}
+
 /// Takes the ports that a Service asks for, and free ones where it leaves the choice.
 pub(super) async fn claim(
     context: &Context,
@@ -49,16 +61,28 @@ pub(super) async fn claim(
     claim: &mut Claim,
 ) -> Result<(), ApiError> {
     let before = old.map(keys).unwrap_or_default();
+    let owner = json!({"metadata": {
+        "namespace": api::meta::namespace(new), "name": api::meta::name(new),
+    }});
+    if let Some(old) = old {
+        keep_health_port(new, old);
+    }
+    if wants_health_port(new) {
+        let place = Place { path: format!("spec.{HEALTH}"), field: HEALTH, protocol: "TCP" };
+        let spec = api::meta::child_mut(api::meta::map_mut(new), "spec");
+        claim_port(context, &place, spec, &owner, &before, claim).await?;
+    } else if let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove(HEALTH);
+    }
     if wants_ports(new) {
         if let Some(old) = old {
             keep_ports(new, old);
         }
-        let owner = json!({"metadata": {
-            "namespace": api::meta::namespace(new), "name": api::meta::name(new),
-        }});
         let ports = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
         for (i, port) in ports.into_iter().flatten().enumerate() {
-            claim_port(context, i, port, &owner, &before, claim).await?;
+            let protocol = protocol(port).to_owned();
+            let place = Place { path: format!("spec.ports[{i}].nodePort"), field: "nodePort", protocol: &protocol };
+            claim_port(context, &place, api::meta::map_mut(port), &owner, &before, claim).await?;
         }
     } else {
         for port in new.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -74,27 +98,27 @@ pub(super) async fn claim(
 
 async fn claim_port(
     context: &Context,
-    index: usize,
-    port: &mut Value,
+    place: &Place<'_>,
+    object: &mut Map<String, Value>,
     owner: &Value,
     before: &[String],
     claim: &mut Claim,
 ) -> Result<(), ApiError> {
     let range = context.server.config.node_ports.clone();
-    let protocol = protocol(port).to_owned();
-    let Some(asked) = node_port(port) else {
+    let asked = object.get(place.field).and_then(Value::as_u64).filter(|n| *n > 0);
+    let Some(asked) = asked else {
         let random = (0..128).map(|_| rand::random_range(range.clone())).collect::<Vec<u16>>();
         for candidate in random.into_iter().chain(range).map(u64::from) {
-            let key = key(&protocol, candidate);
+            let key = key(place.protocol, candidate);
             if !before.contains(&key) && claim.take_key(context, &key, owner).await? {
-                api::meta::map_mut(port).insert("nodePort".into(), candidate.into());
+                object.insert(place.field.into(), candidate.into());
                 return Ok(());
             }
         }
         return Err(ApiError::internal("failed to allocate a nodePort: range is full"));
     };
     let refuse = |why: String| {
-        let error = FieldError::invalid(format!("spec.ports[{index}].nodePort"), &asked.into(), why);
+        let error = FieldError::invalid(place.path.clone(), &asked.into(), why);
         Err(context.kind.invalid(api::meta::name(owner), &[error]))
     };
     if !u16::try_from(asked).is_ok_and(|p| range.contains(&p)) {
@@ -104,11 +128,18 @@ async fn claim_port(
             range.end()
         ));
     }
-    let key = key(&protocol, asked);
+    let key = key(place.protocol, asked);
     if before.contains(&key) || claim.take_key(context, &key, owner).await? {
         return Ok(());
     }
     refuse("provided port is already allocated".into())
+}
+
+fn keep_health_port(new: &mut Value, old: &Value) {
+    let of = |service: &Value| service.get("spec").and_then(|spec| number(spec, HEALTH));
+    if let (None, Some(before), true) = (of(new), of(old), wants_health_port(new)) {
+        api::meta::child_mut(api::meta::map_mut(new), "spec").insert(HEALTH.into(), before.into());
+    }
 }
 
 /// An update that does not name its node ports keeps those that it had.

@@ -171,6 +171,12 @@ pub(crate) fn prepare_update(new: &mut Value, old: &Value) {
     if outside(&was) && !outside(&now) {
         release(new, old);
     }
+    // A health port that was given and is not needed any more goes without a word.
+    let needed = now == "LoadBalancer" && api::meta::at(new, "/spec/externalTrafficPolicy") == "Local";
+    let same = new.pointer("/spec/healthCheckNodePort") == old.pointer("/spec/healthCheckNodePort");
+    if !needed && same {
+        api::meta::child_mut(api::meta::map_mut(new), "spec").remove("healthCheckNodePort");
+    }
 }
 
 /// A Service that leaves the nodes' ports names none, unless it asks for others than before (which is a mistake).

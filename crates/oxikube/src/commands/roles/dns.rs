@@ -31,6 +31,9 @@ pub(crate) struct DnsArgs {
     /// Where to find the name servers for all other names
     #[arg(long, default_value = "/etc/resolv.conf", value_name = "FILE")]
     resolv_conf: PathBuf,
+    /// Name of the node, whose pods' search paths are walked here [default: the host's]
+    #[arg(long, value_name = "NAME")]
+    hostname_override: Option<String>,
 }
 
 pub(crate) async fn run(args: DnsArgs, shutdown: CancellationToken) -> Result<(), Problem> {
@@ -44,6 +47,7 @@ pub(crate) async fn run(args: DnsArgs, shutdown: CancellationToken) -> Result<()
         cluster_domain: args.cluster_domain,
         upstreams: Vec::new(),
         resolv_conf: args.resolv_conf,
+        node_name: Some(super::node_name(args.hostname_override.as_ref())?),
     };
     let served = match Dns::build(config, client).await {
         Ok(dns) => {
