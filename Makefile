@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 KUBECTL := .cache/kubectl/bin/kubectl
 IMAGE := target/nginx.tar
-PACKAGES := build-essential protobuf-compiler libprotobuf-dev etcd-server libseccomp-dev pkg-config nftables iproute2 util-linux curl ca-certificates python3-venv docker-registry busybox-static
+PACKAGES := build-essential protobuf-compiler libprotobuf-dev etcd-server libseccomp-dev pkg-config nftables iproute2 util-linux curl ca-certificates python3-venv docker-registry busybox-static containerd docker.io
 
 .PHONY: help deps build run test lint bench fuzz down
 

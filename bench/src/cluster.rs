@@ -17,13 +17,21 @@ pub(crate) struct Cluster {
     binary: PathBuf,
     directory: PathBuf,
     name: String,
+    /// The container engine, when it is not the native one.
+    pub(crate) endpoint: Option<String>,
     server: Option<Child>,
 }
 
 impl Cluster {
     pub(crate) fn new(binary: &Path, name: &str) -> Result<Self, Failure> {
         let binary = binary.canonicalize().map_err(|e| format!("{}: {e}", binary.display()))?;
-        Ok(Self { binary, directory: std::env::temp_dir().join(name), name: name.to_owned(), server: None })
+        Ok(Self {
+            binary,
+            directory: std::env::temp_dir().join(name),
+            name: name.to_owned(),
+            endpoint: None,
+            server: None,
+        })
     }
 
     /// Starts the server; returns when the process was started.
@@ -38,6 +46,7 @@ impl Cluster {
         let mut command = Command::new(&self.binary);
         command.arg("server").arg(format!("--name={}", self.name)).arg("--hostname-override=node-1");
         command.arg("--data-dir").arg(&self.directory).args(more);
+        command.args(self.endpoint.iter().map(|endpoint| format!("--container-runtime-endpoint={endpoint}")));
         let start = Instant::now();
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).spawn()?;
         self.server = Some(child);

@@ -1,6 +1,7 @@
 //! The figures of a cluster.
 
 mod bulk;
+mod engines;
 mod idle;
 mod nodes;
 mod objects;
@@ -45,10 +46,11 @@ pub(crate) async fn run(args: &Args, name: &str) -> Result<(), Failure> {
         Ok(()) => bench.cluster.purge().await?,
         Err(failure) => return give_up(bench.cluster, failure).await,
     }
+    // After the other cluster, whose ports they take.
     if bench.report.wants(nodes::FIGURES) {
         nodes::measure(args, name, &bench.report).await?;
     }
-    Ok(())
+    engines::measure(args, name).await
 }
 
 async fn give_up(mut cluster: Cluster, failure: Failure) -> Result<(), Failure> {

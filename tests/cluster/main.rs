@@ -6,6 +6,7 @@ mod api;
 mod bad_input;
 mod crash;
 mod doors;
+mod engines;
 mod kinds;
 mod masters;
 mod names;

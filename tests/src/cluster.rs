@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
+use crate::engine::{Daemon, Engine};
 use crate::network::Namespace;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A private cluster.
 pub struct Cluster {
+    /// The engine, when it is a process of its own. Stopped after the cluster was taken down, before its network goes.
+    daemon: Option<Daemon>,
     network: Namespace,
     directory: PathBuf,
     name: String,
@@ -36,7 +39,18 @@ impl Cluster {
     /// # Panics
     /// When it does not start.
     pub fn start() -> Self {
-        let cluster = Self::prepared();
+        Self::start_on(Engine::Native)
+    }
+
+    /// The same on a certain engine.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_on(engine: Engine) -> Self {
+        let mut cluster = Self::prepared();
+        let place = std::env::temp_dir().join(format!("{}-engine", cluster.name));
+        cluster.daemon =
+            engine.start(|program| cluster.network.command(program), &place).unwrap_or_else(|e| panic!("{e}"));
         cluster.up(&[]);
         cluster.import_nginx();
         cluster
@@ -47,7 +61,12 @@ impl Cluster {
     /// # Panics
     /// When that fails.
     pub fn import_nginx(&self) {
-        self.oxikube(&["image", "import", &workspace().join("target/nginx.tar").display().to_string()]).must();
+        let mut import = self.oxikube_command();
+        import.args(["image", "import"]).arg(workspace().join("target/nginx.tar"));
+        if let Some(data) = self.daemon.as_ref().and_then(Daemon::data) {
+            import.arg("--data-dir").arg(data);
+        }
+        collect(import, None).must();
     }
 
     /// A cluster that is not started yet.
@@ -58,7 +77,7 @@ impl Cluster {
         let name = format!("oxt{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let network = Namespace::new(&name).unwrap_or_else(|e| panic!("{e}"));
         let directory = std::env::temp_dir().join(&name);
-        Self { network, directory, name }
+        Self { network, directory, name, daemon: None }
     }
 
     /// `oxikube up` with more arguments.
@@ -68,6 +87,8 @@ impl Cluster {
     pub fn up(&self, more: &[&str]) -> String {
         let name = format!("--name={}", self.name);
         let mut arguments = vec!["up", &name, "--hostname-override=node-1", "--timeout=60s"];
+        let endpoint = self.daemon.as_ref().map(|d| format!("--container-runtime-endpoint={}", d.endpoint()));
+        arguments.extend(endpoint.as_deref());
         arguments.extend(more);
         self.oxikube(&arguments).must()
     }
@@ -246,7 +267,7 @@ fn workspace() -> PathBuf {
 
 /// The binary beside the tests.
 #[allow(clippy::panic, reason = "a test without the binary has failed")]
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     let found = own.ancestors().map(|a| a.join("oxikube")).find(|p| p.is_file());
     found.unwrap_or_else(|| panic!("no oxikube binary beside {}; run 'make test'", own.display()))

@@ -4,10 +4,12 @@
 //! the nginx image that `make test` builds.
 
 mod cluster;
+mod engine;
 mod etcd;
 mod network;
 mod wait;
 
 pub use cluster::{Cluster, Output};
+pub use engine::{Daemon, Engine};
 pub use etcd::Etcd;
 pub use wait::eventually;

@@ -29,7 +29,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<(), Failure> {
     many(bench, 30).await
 }
 
-async fn one(bench: &Bench, name: &str) -> Result<(f64, f64), Failure> {
+pub(crate) async fn one(bench: &Bench, name: &str) -> Result<(f64, f64), Failure> {
     let mut connection = bench.api.connect().await?;
     let mut watch = bench.api.watch(&format!("{PODS}?fieldSelector=metadata.name={name}")).await?;
     let body = Bytes::from(serde_json::to_vec(&objects::pod(name))?);

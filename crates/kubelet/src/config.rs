@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
-
-use crate::server::StreamsOver;
 
 /// Certificates of the kubelet's server.
 #[derive(Debug, Clone)]
@@ -56,6 +53,8 @@ pub struct Config {
     pub cgroup_root: String,
     /// `cgroupfs` or `systemd`.
     pub cgroup_driver: String,
+    /// Pods' cgroups are made and removed by the kubelet; off where the engine does it.
+    pub cgroups_per_qos: bool,
     /// Kept for the system: name of resource, quantity.
     pub system_reserved: BTreeMap<String, String>,
     /// Hard eviction thresholds: signal, quantity or percentage.
@@ -76,8 +75,6 @@ pub struct Config {
     pub image_gc_high_threshold: u8,
     /// Secrets and tokens are kept in memory file systems; only tests without privileges turn it off.
     pub memory_backed_secrets: bool,
-    /// SPDY, for clients that forward ports or use older protocols.
-    pub spdy: Option<Arc<StreamsOver>>,
 }
 
 impl Config {
@@ -102,6 +99,7 @@ impl Config {
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             cgroup_root: "/kubepods".to_owned(),
             cgroup_driver: "cgroupfs".to_owned(),
+            cgroups_per_qos: false,
             system_reserved: BTreeMap::new(),
             eviction_hard: BTreeMap::from([
                 ("memory.available".to_owned(), "100Mi".to_owned()),
@@ -117,7 +115,6 @@ impl Config {
             container_log_max_files: 5,
             image_gc_high_threshold: 85,
             memory_backed_secrets: true,
-            spdy: None,
         }
     }
 

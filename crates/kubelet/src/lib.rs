@@ -4,6 +4,7 @@
 //! one stores nor how the other makes containers. `podlife` decides, everything else looks and carries out.
 
 mod admit;
+mod cgroups;
 mod changes;
 mod config;
 mod container;
@@ -33,5 +34,5 @@ mod worker;
 
 pub use config::{Config, ServerTls};
 pub use kubelet::{Kubelet, KubeletError};
-pub use server::{AcceptStream, ServerError, Stream, Streams, StreamsOver, over_spdy};
+pub use server::ServerError;
 pub use volumes::tear_down;

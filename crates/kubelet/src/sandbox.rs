@@ -47,7 +47,7 @@ fn sysctls(pod: &Pod) -> std::collections::HashMap<String, String> {
 }
 
 /// Limits of the whole pod, where every container has one.
-fn sum(pod: &Pod, node_memory: i64) -> LinuxContainerResources {
+pub(crate) fn sum(pod: &Pod, node_memory: i64) -> LinuxContainerResources {
     let each: Vec<_> = spec::pod_spec(pod).containers.iter().map(|c| linux_resources(pod, c, node_memory)).collect();
     let all = |value: fn(&LinuxContainerResources) -> i64| {
         let values: Vec<i64> = each.iter().map(value).collect();

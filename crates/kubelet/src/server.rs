@@ -2,18 +2,13 @@
 
 mod answer;
 mod auth;
-mod channels;
 mod figures;
 mod files;
-mod host;
 mod logs;
 mod portforward;
-mod remote;
 mod route;
 mod session;
-mod streams;
 mod tls;
-mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,7 +31,6 @@ use answer::{Answer, Refusal};
 use auth::{Auth, Peer};
 pub(crate) use files::last_lines;
 use route::Route;
-pub use streams::{AcceptStream, Stream, Streams, StreamsOver, over_spdy};
 
 /// Connections at once.
 const CONNECTIONS: usize = 1024;
@@ -85,6 +79,7 @@ pub(crate) struct Service {
     /// Sessions outlive the request that began them.
     pub(crate) sessions: TaskTracker,
     pub(crate) shutdown: CancellationToken,
+    rates: figures::Rates,
 }
 
 impl Server {
@@ -103,7 +98,8 @@ impl Server {
     pub(crate) async fn run(self, context: Arc<Context>, pods: Arc<Pods>, shutdown: CancellationToken) {
         let auth = Auth::new(context.client.clone(), context.config.node_name.clone());
         let sessions = TaskTracker::new();
-        let service = Service { context, pods, auth, sessions: sessions.clone(), shutdown: shutdown.clone() };
+        let (rates, stop) = (figures::Rates::default(), shutdown.clone());
+        let service = Service { context, pods, auth, sessions: sessions.clone(), shutdown: stop, rates };
         let service = Arc::new(service);
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let connections = TaskTracker::new();
@@ -175,6 +171,8 @@ impl Service {
             Route::Healthz => Ok(answer::text(StatusCode::OK, "ok")),
             Route::Pods if is_read => figures::pods(&self),
             Route::Metrics if is_read => figures::metrics(&self).await,
+            Route::ResourceMetrics if is_read => figures::resource(&self).await,
+            Route::CadvisorMetrics if is_read => figures::cadvisor(&self).await,
             Route::Summary if is_read => figures::summary(&self).await,
             Route::Configz if is_read => figures::configz(&self),
             Route::NodeLogs => Err(Refusal::new(StatusCode::NOT_FOUND, "node logs are not served yet")),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{self, roles};
-use crate::compose;
+use crate::compose::{self, Endpoint};
 use crate::logging::LogArgs;
 use crate::problem::{During, Problem};
 use crate::store::EtcdArgs;
@@ -71,6 +71,9 @@ enum Command {
     /// Run a node's resolver
     #[command(after_help = "Example:\n  oxikube dns --kubeconfig dns.kubeconfig")]
     Dns(roles::dns::DnsArgs),
+    /// Offer the native container engine to others, as CRI on a socket
+    #[command(after_help = "Example:\n  oxikube cri --listen unix:///run/oxikube/cri.sock --pod-cidr 10.244.0.0/24")]
+    Cri(commands::cri::CriArgs),
     /// Pass connections on to those of several API servers that are alive
     #[command(
         after_help = "Example:\n  oxikube balancer --listen 127.0.0.1:7443 --servers 10.0.0.1:6443,10.0.0.2:6443"
@@ -147,6 +150,9 @@ pub(crate) struct ServerArgs {
     /// Write an audit log, one JSON line a request
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_log_path: Option<PathBuf>,
+    /// Container engine: native, unix://SOCKET of one that speaks CRI, or docker://SOCKET
+    #[arg(long, default_value_t, value_name = "ENDPOINT")]
+    pub(crate) container_runtime_endpoint: Endpoint,
     #[command(flatten)]
     pub(crate) etcd: EtcdArgs,
     #[command(flatten)]
@@ -191,6 +197,7 @@ pub(crate) fn run() -> Result<(), Problem> {
         Command::Kubelet(args) => roles::run(&args.log.clone(), |stop| roles::kubelet::run(*args, stop)),
         Command::Proxy(args) => roles::run(&args.log.clone(), |stop| roles::proxy::run(args, stop)),
         Command::Dns(args) => roles::run(&args.log.clone(), |stop| roles::dns::run(args, stop)),
+        Command::Cri(args) => roles::run(&args.log.clone(), |stop| commands::cri::run(args, stop)),
         Command::Balancer(args) => roles::run(&args.log.clone(), |stop| roles::balancer::run(args, stop)),
         Command::Certs(args) => commands::certs::run(args),
         Command::Kubeconfig(data) => commands::kubeconfig::run(&data),

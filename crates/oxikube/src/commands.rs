@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 pub(crate) mod certs;
+pub(crate) mod cri;
 pub(crate) mod down;
 pub(crate) mod image;
 pub(crate) mod kubeconfig;

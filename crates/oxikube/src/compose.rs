@@ -1,8 +1,11 @@
 //! The all-in-one server: every role in one process, started in an explicit order, stopped in its reverse.
 
 mod config;
+mod endpoint;
+mod engine;
 mod machines;
 mod node;
+mod plugin;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,6 +28,7 @@ use crate::problem::{During, Problem};
 use crate::store;
 
 pub(crate) use config::{advertise_address, api_certificates, kubelet_certificate, node_name, server_node};
+pub(crate) use endpoint::Endpoint;
 pub(crate) use machines::{
     Fleet, network as node_network, roots as machine_roots, serving, teardown as take_machines_down,
 };
@@ -168,12 +172,13 @@ fn guarded(config: &controllers::Config, guard: &Guarded) -> controllers::Config
 
 /// Takes away what a server or a node left on the host: containers, network, cgroups.
 pub(crate) async fn teardown(instance: &Instance, name: &str) -> Result<(), Problem> {
-    if !Path::new(&instance.path("pods")).exists() {
+    if !Path::new(&instance.path("podnet")).exists() {
         return Ok(());
     }
     let mut settings = instance.node_settings()?;
     name.clone_into(&mut settings.name);
     Node::open(instance, &settings).await?.teardown().await?;
+    instance.forget_engine()?;
     proxy::teardown(name).await.during("cannot remove the rules of services")?;
     sys::mount::unmount_below(instance.root()).during("cannot unmount the volumes of pods")
 }

@@ -3,11 +3,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use cri::ImageService;
+use cri::Local;
 use cri::v1::{ImageSpec, PullImageRequest};
-use runtime::native::Native;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -49,7 +49,7 @@ pub(crate) struct ImageLine {
 pub(crate) type Reply = Result<Vec<ImageLine>, String>;
 
 /// Answers requests until `shutdown`.
-pub(crate) async fn serve(socket: PathBuf, engine: Native, shutdown: CancellationToken) {
+pub(crate) async fn serve(socket: PathBuf, engine: Arc<dyn Local>, shutdown: CancellationToken) {
     let listener = match listen(&socket) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, socket = %socket.display(), "images cannot be managed"),
@@ -64,7 +64,7 @@ pub(crate) async fn serve(socket: PathBuf, engine: Native, shutdown: Cancellatio
             accepted = listener.accept(), if tasks.len() < MAX_REQUESTS => if let Ok((stream, _)) = accepted {
                 let engine = engine.clone();
                 tasks.spawn(async move {
-                    if let Err(error) = answer(&engine, stream).await {
+                    if let Err(error) = answer(&*engine, stream).await {
                         tracing::debug!(%error, "an image request was given up");
                     }
                 });
@@ -83,7 +83,7 @@ fn listen(socket: &Path) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn answer(engine: &Native, stream: UnixStream) -> std::io::Result<()> {
+async fn answer(engine: &dyn Local, stream: UnixStream) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let reading = BufReader::new(read.take(MAX_LINE)).read_line(&mut line).await;
@@ -98,7 +98,7 @@ async fn answer(engine: &Native, stream: UnixStream) -> std::io::Result<()> {
 }
 
 /// Does what is asked on an engine.
-pub(crate) async fn carry_out(engine: &Native, request: Request) -> Reply {
+pub(crate) async fn carry_out(engine: &dyn Local, request: Request) -> Reply {
     let spec = |image: &str| ImageSpec { image: image.to_owned(), ..ImageSpec::default() };
     match request {
         Request::List => list(engine, |_| true).await,
@@ -123,7 +123,7 @@ pub(crate) async fn carry_out(engine: &Native, request: Request) -> Reply {
     }
 }
 
-async fn list(engine: &Native, wanted: impl Fn(&str) -> bool) -> Reply {
+async fn list(engine: &dyn Local, wanted: impl Fn(&str) -> bool) -> Reply {
     let images = engine.list_images(None).await.map_err(|e| e.to_string())?;
     let lines = images.into_iter().filter(|i| wanted(&i.id));
     Ok(lines.map(|i| ImageLine { id: i.id, names: i.repo_tags, size: i.size }).collect())

@@ -11,6 +11,7 @@ use cluster::node::{NodeFiles, NodeSettings};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use crate::compose::Endpoint;
 use crate::problem::{Problem, file};
 
 /// Format of the data directory.
@@ -128,6 +129,37 @@ impl Instance {
         fs::read_to_string(self.path("NAME")).ok().map(|n| n.trim().to_owned()).filter(|n| !n.is_empty())
     }
 
+    /// Keeps which engine runs the pods. Another one than before is refused: it would not know the pods that are there.
+    pub(crate) fn keep_engine(&self, engine: &Endpoint) -> Result<(), Problem> {
+        let (path, kept) = (self.path("ENGINE"), self.engine()?);
+        if path.exists() && kept != *engine {
+            return Err(Problem::new(format!(
+                "the pods of {} are run by the engine {kept}; take them down with 'oxikube down' before using {engine}",
+                self.root.display()
+            )));
+        }
+        fs::write(&path, format!("{engine}\n")).map_err(|e| file(&path, &e))
+    }
+
+    /// The engine that was kept.
+    pub(crate) fn engine(&self) -> Result<Endpoint, Problem> {
+        let path = self.path("ENGINE");
+        match fs::read_to_string(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Endpoint::Native),
+            Err(e) => Err(file(&path, &e)),
+            Ok(text) => text.trim().parse().map_err(|e| Problem::new(format!("{}: {e}", path.display()))),
+        }
+    }
+
+    /// No pod is left: any engine may be next.
+    pub(crate) fn forget_engine(&self) -> Result<(), Problem> {
+        let path = self.path("ENGINE");
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(file(&path, &e)),
+            _ => Ok(()),
+        }
+    }
+
     /// What the node of this directory is told, as far as that is written down.
     pub(crate) fn node_settings(&self) -> Result<NodeSettings, Problem> {
         let written = NodeFiles::new(&self.root).settings().map_err(|e| Problem::new(e.to_string()))?;
@@ -205,6 +237,21 @@ mod tests {
         assert!(matches!(instance.state(), Ok(State::Crashed(_))));
         instance.own().unwrap().release().unwrap();
         assert!(matches!(instance.state(), Ok(State::Stopped)));
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn pods_keep_their_engine() {
+        let root = folder().join("engine");
+        let instance = Instance::new(&root);
+        drop(instance.own().unwrap());
+        let other: Endpoint = "/run/containerd/containerd.sock".parse().unwrap();
+        instance.keep_engine(&other).unwrap();
+        instance.keep_engine(&other).unwrap();
+        assert_eq!(instance.engine().unwrap(), other);
+        assert!(instance.keep_engine(&Endpoint::Native).unwrap_err().0.contains("oxikube down"));
+        instance.forget_engine().unwrap();
+        instance.keep_engine(&Endpoint::Native).unwrap();
         fs::remove_dir_all(root).unwrap();
     }
 

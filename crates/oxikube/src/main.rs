@@ -22,6 +22,10 @@ fn main() -> ExitCode {
     if arguments.next().is_some_and(|a| a == "shim") {
         return runtime::shim::main(arguments);
     }
+    // So is the network plugin, by engines of others.
+    if podnet::plugin::is_called() {
+        return podnet::plugin::main();
+    }
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("oxikube: another cryptography provider is in place");
         return ExitCode::FAILURE;

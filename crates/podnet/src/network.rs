@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use cni::{Attached, Attachment, NetworkError, PodNetwork};
 use ipnet::Ipv4Net;
+use nix::fcntl::{Flock, FlockArg};
 use sys::SysError;
 use sys::namespace;
 use sys::netlink::{Netlink, mac_of};
 use sys::nft::{Kernel, Ruleset};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::ipam::{Leases, gateway};
 use crate::{names, nodes, rules};
@@ -39,18 +40,64 @@ pub struct PodNet {
     leases: Mutex<Leases>,
 }
 
+/// The leases as they are now. As long as it is held, no other process changes them either.
+struct Held<'a> {
+    leases: MutexGuard<'a, Leases>,
+    _lock: Flock<fs::File>,
+}
+
+impl std::ops::Deref for Held<'_> {
+    type Target = Leases;
+
+    fn deref(&self) -> &Leases {
+        &self.leases
+    }
+}
+
+impl std::ops::DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Leases {
+        &mut self.leases
+    }
+}
+
 impl PodNet {
     /// Reads the leases of an earlier run; touches no link yet.
     pub fn open(config: Config) -> Result<Self, NetworkError> {
         fs::create_dir_all(&config.dir).map_err(|e| failed("create directory", "", &e))?;
-        let leases = match fs::read(config.dir.join("leases.json")) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| failed("read leases", "", &e))?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Leases::default(),
-            Err(e) => return Err(failed("read leases", "", &e)),
-        };
+        let leases = read(&config.dir)?;
         let (bridge, table) =
             (names::bridge(&config.instance), format!("{}_podnet", names::identifier(&config.instance)));
         Ok(Self { config, bridge, table, leases: Mutex::new(leases) })
+    }
+
+    /// Takes the leases, which the plugin in another process may have changed meanwhile.
+    async fn hold(&self) -> Result<Held<'_>, NetworkError> {
+        let mut leases = self.leases.lock().await;
+        let path = self.config.dir.join("lock");
+        let lock = tokio::task::spawn_blocking(move || -> io::Result<Flock<fs::File>> {
+            let file = fs::File::options().create(true).truncate(false).write(true).open(path)?;
+            Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
+        });
+        let lock = lock.await.unwrap_or_else(|e| Err(io::Error::other(e)));
+        let _lock = lock.map_err(|e| failed("lock leases", "", &e))?;
+        *leases = Leases { ready: leases.ready, ..read(&self.config.dir)? };
+        Ok(Held { leases, _lock })
+    }
+
+    /// Takes the node's address range in a process that comes after others: what they set up is not made anew.
+    pub async fn resume(&self, range: Ipv4Net) -> Result<(), NetworkError> {
+        let mut leases = self.hold().await?;
+        let there = async { Netlink::here()?.index(&self.bridge).await };
+        let there = there.await.map_err(|e: SysError| failed("look for the bridge", "", &e))?;
+        leases.ready = there.is_some() && leases.range == Some(range);
+        drop(leases);
+        self.set_pod_cidr(range).await
+    }
+
+    /// What a sandbox has: its address, and the host's end of its link.
+    pub(crate) async fn attached(&self, sandbox: &str) -> Result<Option<(Ipv4Addr, String)>, NetworkError> {
+        let leases = self.hold().await?;
+        Ok(leases.by_sandbox.get(sandbox).map(|lease| (lease.address, names::sandbox_link(sandbox))))
     }
 
     /// Name of the bridge.
@@ -65,7 +112,7 @@ impl PodNet {
 
     /// Takes the node's address range: makes the bridge, the rules, and lets packets through. Idempotent.
     pub async fn set_pod_cidr(&self, range: Ipv4Net) -> Result<(), NetworkError> {
-        let mut leases = self.leases.lock().await;
+        let mut leases = self.hold().await?;
         if leases.usable() == Some(range) {
             return Ok(());
         }
@@ -101,7 +148,7 @@ impl PodNet {
 
     /// Removes every link and rule that was made; the leases too.
     pub async fn teardown(&self) -> Result<(), NetworkError> {
-        let mut leases = self.leases.lock().await;
+        let mut leases = self.hold().await?;
         let removed = async {
             let netlink = Netlink::here()?;
             for sandbox in leases.by_sandbox.keys() {
@@ -144,7 +191,7 @@ impl PodNet {
 #[async_trait]
 impl PodNetwork for PodNet {
     async fn attach(&self, what: &Attachment) -> Result<Attached, NetworkError> {
-        let mut leases = self.leases.lock().await;
+        let mut leases = self.hold().await?;
         let range = leases.usable().ok_or_else(not_ready)?;
         let had = leases.by_sandbox.contains_key(&what.sandbox_id);
         let mut next = leases.clone();
@@ -168,7 +215,7 @@ impl PodNetwork for PodNet {
     }
 
     async fn detach(&self, sandbox_id: &str, _netns: &Path) -> Result<(), NetworkError> {
-        let mut leases = self.leases.lock().await;
+        let mut leases = self.hold().await?;
         let mut next = leases.clone();
         let had = next.release(sandbox_id);
         let detached = async {
@@ -190,6 +237,14 @@ impl PodNetwork for PodNet {
         let range = cidr.split(',').find_map(|part| part.trim().parse::<Ipv4Net>().ok());
         let range = range.ok_or_else(|| NetworkError::NotReady(format!("{cidr:?} is no IPv4 address range")))?;
         Self::set_pod_cidr(self, range.trunc()).await
+    }
+}
+
+fn read(dir: &Path) -> Result<Leases, NetworkError> {
+    match fs::read(dir.join("leases.json")) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| failed("read leases", "", &e)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Leases::default()),
+        Err(e) => Err(failed("read leases", "", &e)),
     }
 }
 

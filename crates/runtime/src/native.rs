@@ -18,8 +18,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use cni::PodNetwork;
-use cri::CriError;
+use cri::{CriError, Local};
 use parking_lot::RwLock;
 use sys::cgroup::Cgroups;
 use tokio::sync::broadcast;
@@ -29,6 +30,8 @@ use tokio_util::task::TaskTracker;
 pub use images::ImageError;
 use images::store::Store;
 use state::{Container, Sandbox};
+
+use crate::shared::internal;
 
 /// What the engine needs to know.
 #[derive(Clone)]
@@ -133,6 +136,21 @@ impl Native {
     }
 }
 
+#[async_trait]
+impl Local for Native {
+    async fn import(&self, archive: &Path) -> Result<Vec<String>, CriError> {
+        self.import(archive).await.map_err(internal)
+    }
+
+    async fn close(&self) {
+        self.close().await;
+    }
+
+    async fn purge(&self) -> Result<(), CriError> {
+        self.purge().await
+    }
+}
+
 impl Inner {
     fn root_cgroup(&self) -> String {
         format!("/{}", self.config.instance)
@@ -158,14 +176,4 @@ impl Inner {
         }
         self.cgroups.remove(group)
     }
-}
-
-fn internal(error: impl std::error::Error) -> CriError {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    CriError::Internal(text)
 }

@@ -15,7 +15,8 @@ use crate::{Result, SysError, process};
 /// The hierarchies of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cgroups {
-    /// Version 1: controller (or `name=systemd`) to mount point.
+    /// Version 1: controller (or `name=systemd`) to mount point. In a hybrid set-up `unified` is among them: version 2
+    /// without controllers, where engines of others make groups, too.
     v1: BTreeMap<String, PathBuf>,
     /// Version 2, when controllers can be used through it.
     v2: Option<PathBuf>,
@@ -90,7 +91,10 @@ impl Cgroups {
             }
         }
         let has_v1 = v1.contains_key("memory") || v1.contains_key("cpu");
-        Self { v1, v2: unified.filter(|_| !has_v1) }
+        if let Some(point) = unified.take_if(|_| has_v1) {
+            v1.insert("unified".to_owned(), point);
+        }
+        Self { v1, v2: unified }
     }
 
     /// Whether controllers are used through version 2.

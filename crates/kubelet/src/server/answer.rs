@@ -33,6 +33,12 @@ impl Refusal {
     }
 }
 
+impl From<cri::carry::Refused> for Refusal {
+    fn from(refused: cri::carry::Refused) -> Self {
+        Self::new(refused.status, refused.message)
+    }
+}
+
 impl From<cri::CriError> for Refusal {
     fn from(error: cri::CriError) -> Self {
         let status = match error {

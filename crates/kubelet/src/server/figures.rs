@@ -1,17 +1,18 @@
 //! What a kubelet tells of itself and of its pods.
 
+mod exposition;
+mod summary;
+mod usage;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cri::v1::{ContainerStats, UInt64Value};
 use http::StatusCode;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Service;
 use super::answer::{self, Answer, Refusal};
-use super::host;
-use crate::container::labels;
+pub(super) use usage::Rates;
 
 pub(super) fn pods(service: &Arc<Service>) -> Result<Answer, Refusal> {
     let items: Vec<Value> = service
@@ -62,48 +63,22 @@ pub(super) async fn metrics(service: &Arc<Service>) -> Result<Answer, Refusal> {
     Ok(answer::text(StatusCode::OK, &text))
 }
 
-fn number(value: Option<&UInt64Value>) -> u64 {
-    value.map_or(0, |value| value.value)
-}
-
-fn cpu_and_memory(stats: &ContainerStats) -> (Value, Value) {
-    let cpu = stats.cpu.unwrap_or_default();
-    let memory = stats.memory.unwrap_or_default();
-    let time = |nanoseconds: i64| Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap_or_default().to_string();
-    (
-        json!({
-            "time": time(cpu.timestamp),
-            "usageNanoCores": number(cpu.usage_nano_cores.as_ref()),
-            "usageCoreNanoSeconds": number(cpu.usage_core_nano_seconds.as_ref()),
-        }),
-        json!({
-            "time": time(memory.timestamp),
-            "usageBytes": number(memory.usage_bytes.as_ref()),
-            "workingSetBytes": number(memory.working_set_bytes.as_ref()),
-            "rssBytes": number(memory.rss_bytes.as_ref()),
-        }),
-    )
-}
-
 /// Upstream's summary, as far as the engine's figures go.
 pub(super) async fn summary(service: &Arc<Service>) -> Result<Answer, Refusal> {
-    let stats = service.context.engine.list_container_stats(None).await?;
-    let mut pods: BTreeMap<String, (Value, Vec<Value>)> = BTreeMap::new();
-    for one in &stats {
-        let attributes = one.attributes.clone().unwrap_or_default();
-        let label = |key: &str| attributes.labels.get(key).cloned().unwrap_or_default();
-        let reference = json!({
-            "name": label(labels::POD_NAME), "namespace": label(labels::POD_NAMESPACE), "uid": label(labels::POD_UID),
-        });
-        let (cpu, memory) = cpu_and_memory(one);
-        let container = json!({"name": label(labels::CONTAINER_NAME), "cpu": cpu, "memory": memory});
-        pods.entry(label(labels::POD_UID)).or_insert_with(|| (reference, Vec::new())).1.push(container);
-    }
-    let pods: Vec<Value> = pods
-        .into_values()
-        .map(|(reference, containers)| json!({"podRef": reference, "containers": containers}))
-        .collect();
-    let (cpu, memory) = host::figures(Timestamp::now());
-    let node = json!({"nodeName": service.context.config.node_name, "cpu": cpu, "memory": memory});
-    answer::json(&json!({"node": node, "pods": pods}))
+    let pods = usage::pods(&service.context, &service.pods, &service.rates).await?;
+    answer::json(&summary::document(&service.context.config, &usage::node(&service.rates), &pods))
+}
+
+/// What metrics-server reads.
+pub(super) async fn resource(service: &Arc<Service>) -> Result<Answer, Refusal> {
+    let pods = usage::pods(&service.context, &service.pods, &service.rates).await?;
+    Ok(answer::text(StatusCode::OK, &exposition::resource(&usage::node(&service.rates), &pods)))
+}
+
+/// What dashboards read.
+pub(super) async fn cadvisor(service: &Arc<Service>) -> Result<Answer, Refusal> {
+    let pods = usage::pods(&service.context, &service.pods, &service.rates).await?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let text = exposition::cadvisor(&usage::node(&service.rates), &pods, cores, service.context.memory_capacity);
+    Ok(answer::text(StatusCode::OK, &text))
 }

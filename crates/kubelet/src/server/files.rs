@@ -1,5 +1,7 @@
-//! Log files as CRI lays them down: `TIME STREAM TAG TEXT`, a line each; the tag P says that the line goes on.
+//! Log files as CRI lays them down: `TIME STREAM TAG TEXT`, a line each; the tag P says that the line goes on. Docker
+//! Engine's own files, JSON lines, are read as well.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -9,21 +11,46 @@ use jiff::Timestamp;
 /// One line of a log file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
-    pub(super) time: &'a str,
-    pub(super) stream: &'a str,
+    pub(super) time: Cow<'a, str>,
+    pub(super) stream: Cow<'a, str>,
     /// The next line of the stream belongs to this one.
     pub(super) partial: bool,
-    pub(super) text: &'a [u8],
+    pub(super) text: Cow<'a, [u8]>,
+}
+
+/// A line of Docker's `json-file`.
+#[derive(serde::Deserialize)]
+struct DockerLine {
+    #[serde(default)]
+    log: String,
+    #[serde(default)]
+    stream: String,
+    #[serde(default)]
+    time: String,
+}
+
+/// What a container wrote without a line's end is all that it wrote before Docker's buffer was full.
+fn parse_docker(line: &[u8]) -> Option<Line<'static>> {
+    let DockerLine { mut log, stream, time } = serde_json::from_slice(line).ok()?;
+    let partial = !log.ends_with('\n');
+    if !partial {
+        log.pop();
+    }
+    Some(Line { time: time.into(), stream: stream.into(), partial, text: log.into_bytes().into() })
 }
 
 /// None for what is no such line.
 pub(super) fn parse(line: &[u8]) -> Option<Line<'_>> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
+    if line.first() == Some(&b'{') {
+        return parse_docker(line);
+    }
     let mut parts = line.splitn(4, |byte| *byte == b' ');
     let mut word = || parts.next().and_then(|part| std::str::from_utf8(part).ok());
     let (time, stream, tag) = (word()?, word()?, word()?);
     let text = parts.next().unwrap_or_default();
-    Some(Line { time, stream, partial: tag.split(':').next() == Some("P"), text })
+    let partial = tag.split(':').next() == Some("P");
+    Some(Line { time: time.into(), stream: stream.into(), partial, text: text.into() })
 }
 
 impl Line<'_> {
@@ -69,7 +96,7 @@ pub(crate) fn last_lines(path: &Path, lines: usize, bytes: usize) -> String {
         file.take(1 << 20).read_to_end(&mut raw)?;
         let mut text = Vec::new();
         for line in raw.split_inclusive(|byte| *byte == b'\n').filter_map(parse) {
-            text.extend_from_slice(line.text);
+            text.extend_from_slice(&line.text);
             if !line.partial {
                 text.push(b'\n');
             }
@@ -95,9 +122,12 @@ mod tests {
     #[test]
     fn lines_are_taken_apart() {
         let line = parse(b"2026-01-02T03:04:05.6Z stderr F a b\n").unwrap();
-        assert_eq!((line.stream, line.partial, line.text), ("stderr", false, &b"a b"[..]));
+        assert_eq!((&*line.stream, line.partial, &*line.text), ("stderr", false, &b"a b"[..]));
         assert!(parse(b"2026-01-02T03:04:05Z stdout P \n").unwrap().partial);
         assert_eq!(parse(b"garbage\n"), None);
+        let line = parse(br#"{"log":"a \u003c b\n","stream":"stdout","time":"2026-01-02T03:04:05.6Z"}"#).unwrap();
+        assert_eq!((&*line.stream, line.partial, &*line.text), ("stdout", false, &b"a < b"[..]));
+        assert!(parse(br#"{"log":"half","stream":"stdout","time":"2026-01-02T03:04:05Z"}"#).unwrap().partial);
     }
 
     #[test]

@@ -101,7 +101,8 @@ async fn find(context: &Context, pod: &Pod, name: &str, previous: bool) -> Resul
     let label_selector = selector.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let filter = ContainerFilter { label_selector, ..Default::default() };
     let mut found = context.engine.list_containers(Some(filter)).await?;
-    found.sort_by_key(|container| std::cmp::Reverse(container.created_at));
+    let attempt = |container: &cri::v1::Container| container.metadata.as_ref().map_or(0, |metadata| metadata.attempt);
+    found.sort_by_key(|container| std::cmp::Reverse((attempt(container), container.created_at)));
     let mut begun = found.into_iter().filter(|found| found.state != ContainerState::ContainerCreated as i32);
     let chosen = if previous { begun.nth(1) } else { begun.next() };
     let Some(chosen) = chosen else {
@@ -149,12 +150,12 @@ impl Reader {
     async fn run(mut self, context: &Context, mut changes: tokio::sync::watch::Receiver<u64>) -> std::io::Result<()> {
         self.left = self.options.limit;
         let mut place = open(&self.path, self.options.tail)?;
-        let watch = if self.options.follow { Some(watch(&self.path)?) } else { None };
+        let mut watched = if self.options.follow { Some(watch(&self.path)?) } else { None };
         loop {
             if !self.send_all(&mut place).await? {
                 return Ok(());
             }
-            let Some(watch) = &watch else { return Ok(()) };
+            let Some(changed) = &watched else { return Ok(()) };
             // What was written between the last read and this question is read before the end.
             if !is_running(context, &self.id).await {
                 self.send_all(&mut place).await?;
@@ -162,13 +163,15 @@ impl Reader {
             }
             if was_rotated(&self.path, &place)? {
                 self.send_all(&mut place).await?;
+                // The watch is the old file's.
+                watched = Some(watch(&self.path)?);
                 place = open(&self.path, None)?;
                 continue;
             }
             tokio::select! {
-                ready = watch.next() => ready?,
-                changed = changes.changed() => {
-                    if changed.is_err() {
+                ready = changed.next() => ready?,
+                happened = changes.changed() => {
+                    if happened.is_err() {
                         return Ok(());
                     }
                 }
@@ -225,7 +228,7 @@ impl Reader {
             chunk.extend_from_slice(line.time.as_bytes());
             chunk.push(b' ');
         }
-        chunk.extend_from_slice(line.text);
+        chunk.extend_from_slice(&line.text);
         if !line.partial {
             chunk.push(b'\n');
         }

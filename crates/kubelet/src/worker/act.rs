@@ -14,7 +14,7 @@ use crate::container::Addresses;
 use crate::podlife::{Action, KillReason, Progress, Record, Step, Waiting};
 use crate::record::ContainerEvents;
 use crate::start_error::StartError;
-use crate::{sandbox, spec, statics};
+use crate::{cgroups, sandbox, spec, statics};
 
 /// A request to the API server or the engine takes at most this long; longer ones have limits of their own.
 const REQUEST: Duration = Duration::from_secs(120);
@@ -347,6 +347,9 @@ async fn kill(
 async fn clean_up(context: &crate::context::Context, pod: &Pod, all: bool, sandboxes: &[String]) -> Result<(), String> {
     let removed = sandboxes.iter().map(|id| context.engine.remove_pod_sandbox(id));
     futures::future::try_join_all(removed).await.map_err(|error| error.to_string())?;
+    if context.config.cgroups_per_qos {
+        cgroups::remove(pod, &context.config).await?;
+    }
     if all {
         let logs = sandbox::log_directory(pod, &context.config);
         match tokio::fs::remove_dir_all(&logs).await {

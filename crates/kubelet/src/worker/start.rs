@@ -14,7 +14,7 @@ use crate::record::ContainerEvents;
 use crate::spec::{self, Entry};
 use crate::start_error::StartError;
 use crate::volumes::Kept;
-use crate::{dns, hosts, sandbox};
+use crate::{cgroups, dns, hosts, sandbox};
 
 /// How long a start waits for the first list of services.
 const SERVICES: Duration = Duration::from_secs(10);
@@ -27,6 +27,11 @@ pub(super) async fn run_sandbox(context: &Context, pod: &Pod, attempt: u32, old:
     let config = sandbox_config(context, pod, attempt);
     let logs = config.log_directory.clone();
     tokio::fs::create_dir_all(&logs).await.map_err(|error| format!("{logs}: {error}"))?;
+    if context.config.cgroups_per_qos {
+        let (pod, config, memory) = (pod.clone(), Arc::clone(&context.config), context.memory_capacity);
+        let made = tokio::task::spawn_blocking(move || cgroups::create(&pod, &config, memory)).await;
+        made.unwrap_or_else(|error| Err(error.to_string()))?;
+    }
     let runtime_handler = runtime_handler(context, pod).await?;
     let request = RunPodSandboxRequest { config: Some(config), runtime_handler };
     context.engine.run_pod_sandbox(request).await.map(|_| ()).map_err(|error| error.to_string())

@@ -111,7 +111,7 @@ async fn ask(root: &Path, request: Request) -> Result<Vec<ImageLine>, Problem> {
     }
     let _own = instance.own()?;
     let node = Node::open(&instance, &instance.node_settings()?).await?;
-    let reply = images::carry_out(&node.engine, request).await;
+    let reply = images::carry_out(&*node.engine, request).await;
     node.engine.close().await;
     reply.map_err(Problem::new)
 }

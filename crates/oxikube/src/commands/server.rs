@@ -14,6 +14,7 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Problem> {
     let ownership = instance.own()?;
     let _name = claim_name(&args.name)?;
     instance.keep_name(&args.name)?;
+    instance.keep_engine(&args.container_runtime_endpoint)?;
     let runtime = runtime()?;
     let running = Running {
         pid: std::process::id().cast_signed(),

@@ -167,6 +167,7 @@ fn server_arguments(args: &ServerArgs) -> Vec<String> {
     list.extend(args.nodes.map(|n| format!("--nodes={n}")));
     list.extend(args.node_ip.map(|ip| format!("--node-ip={ip}")));
     list.extend(args.audit_log_path.as_ref().map(|p| format!("--audit-log-path={}", p.display())));
+    list.push(format!("--container-runtime-endpoint={}", args.container_runtime_endpoint));
     list.extend(args.etcd.to_arguments());
     list.extend(args.hostname_override.as_ref().map(|n| format!("--hostname-override={n}")));
     list

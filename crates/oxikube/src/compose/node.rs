@@ -11,10 +11,10 @@ use ipnet::{IpNet, Ipv4Net};
 use kubelet::{Kubelet, ServerTls};
 use podnet::PodNet;
 use proxy::Proxy;
-use runtime::native::{self, Native};
 use sys::netlink::Netlink;
 
 use super::Roles;
+use super::engine::{self, Foreign};
 use crate::images;
 use crate::instance::Instance;
 use crate::problem::{During, Problem};
@@ -22,8 +22,10 @@ use crate::problem::{During, Problem};
 /// The parts of a node that hold something on the host.
 pub(crate) struct Node {
     pub(crate) network: Arc<PodNet>,
-    pub(crate) engine: Native,
+    pub(crate) engine: Arc<dyn cri::Local>,
     settings: NodeSettings,
+    /// What an engine that is not of this project needs.
+    foreign: Option<Foreign>,
 }
 
 /// Who the parts of a node are to the API server.
@@ -47,22 +49,24 @@ fn ipv4(range: IpNet) -> Result<Ipv4Net, Problem> {
 impl Node {
     /// Opens network and engine, and takes up what an earlier process left running.
     pub(crate) async fn open(instance: &Instance, settings: &NodeSettings) -> Result<Self, Problem> {
-        let network = PodNet::open(podnet::Config {
+        let links = podnet::Config {
             instance: settings.name.clone(),
             dir: instance.path("podnet"),
             cluster_cidr: ipv4(settings.cluster_cidr)?,
             mtu: None,
-        });
-        let network = Arc::new(network.during("cannot open the pod network")?);
-        let engine = Native::open(native::Config {
-            dir: instance.root().to_owned(),
-            instance: settings.cgroup().to_owned(),
-            program: std::env::current_exe().during("cannot find this program")?,
-            network: network.clone(),
-            registries: Vec::new(),
-        });
-        let engine = engine.await.during("cannot open the container engine")?;
-        Ok(Self { network, engine, settings: settings.clone() })
+        };
+        let network = Arc::new(PodNet::open(links.clone()).during("cannot open the pod network")?);
+        let endpoint = instance.engine()?;
+        let (engine, foreign) = engine::open(instance, &endpoint, links, settings.cgroup(), network.clone()).await?;
+        Ok(Self { network, engine, settings: settings.clone(), foreign })
+    }
+
+    /// Gives the engine what it needs before the first pod.
+    pub(crate) async fn prepare(&self) -> Result<(), Problem> {
+        match &self.foreign {
+            Some(foreign) => foreign.prepare(&*self.engine).await,
+            None => Ok(()),
+        }
     }
 
     /// The kubelet's configuration.
@@ -77,7 +81,8 @@ impl Node {
         config.cluster_domain.clone_from(&settings.cluster_domain);
         config.cgroup_root = format!("/{}", settings.cgroup());
         config.node_lease_duration = Duration::from_secs(settings.lease_duration_seconds.into());
-        config.spdy = Some(kubelet::over_spdy());
+        // An engine of others leaves the pods' control groups to the kubelet.
+        config.cgroups_per_qos = self.foreign.is_some();
         config.tls = Some(tls);
         config
     }
@@ -90,8 +95,9 @@ impl Node {
         kubelet: kubelet::Config,
         clients: Clients,
     ) -> Result<(), Problem> {
+        self.prepare().await?;
         let ways = self.ways(&Informers::new(clients.kubelet.clone()))?;
-        let kubelet = Kubelet::build(kubelet, clients.kubelet, Arc::new(self.engine.clone())).await;
+        let kubelet = Kubelet::build(kubelet, clients.kubelet, self.engine.clone()).await;
         let kubelet = kubelet.during("cannot build the kubelet")?;
         let door = images::serve(instance.path("run/images.sock"), self.engine.clone(), roles.stop());
         roles.run("images", door);
@@ -153,6 +159,9 @@ impl Node {
     /// Takes everything off the host.
     pub(crate) async fn teardown(&self) -> Result<(), Problem> {
         self.engine.purge().await.during("cannot remove the containers")?;
+        if let Some(foreign) = &self.foreign {
+            foreign.remove(self.settings.cgroup()).await?;
+        }
         self.network.teardown().await.during("cannot remove the pod network")
     }
 }

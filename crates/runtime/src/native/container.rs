@@ -11,9 +11,10 @@ use tokio::time::timeout;
 
 use super::images::store::Record;
 use super::passwd::{self, Identity};
-use super::sandbox::{new_id, now};
-use super::state::{Container, ContainerRecord, Phase, Sandbox, pack};
+use super::sandbox::new_id;
+use super::state::{Container, ContainerRecord, Phase, Sandbox};
 use super::{Inner, Native, internal, spec};
+use crate::shared::{now, pack};
 use crate::shim::protocol::{Reply, Request, Start};
 
 const NODE: i32 = v1::NamespaceMode::Node as i32;

@@ -6,22 +6,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use cni::{Attachment, PortMapping, Protocol};
+use cni::Attachment;
 use cri::{CriError, v1};
 use sys::cgroup::Limits;
 use sys::namespace::{self, Kind};
 
-use super::state::{Sandbox, SandboxRecord, pack};
+use super::state::{Sandbox, SandboxRecord};
 use super::{Native, internal};
+use crate::shared::{SYSCTLS, now, pack, port_mapping, resolv_conf};
 use crate::shim::protocol::{Reply, Request};
 
 const NODE: i32 = v1::NamespaceMode::Node as i32;
 const POD: i32 = v1::NamespaceMode::Pod as i32;
-
-/// Now, in nanoseconds since 1970.
-pub(crate) fn now() -> i64 {
-    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
-}
 
 /// A new id: 64 hexadecimal digits, as everywhere.
 pub(crate) fn new_id() -> String {
@@ -198,20 +194,6 @@ pub(crate) fn limits(resources: &v1::LinuxContainerResources) -> Limits {
     }
 }
 
-fn port_mapping(asked: &v1::PortMapping) -> Option<PortMapping> {
-    let host_port = u16::try_from(asked.host_port).ok().filter(|port| *port > 0)?;
-    Some(PortMapping {
-        host_ip: asked.host_ip.parse().ok(),
-        host_port,
-        container_port: u16::try_from(asked.container_port).ok()?,
-        protocol: match asked.protocol {
-            1 => Protocol::Udp,
-            2 => Protocol::Sctp,
-            _ => Protocol::Tcp,
-        },
-    })
-}
-
 fn pin_namespaces(sandbox: &Sandbox) -> Result<(), CriError> {
     let options = sandbox.options();
     let mut kinds = Vec::new();
@@ -224,12 +206,8 @@ fn pin_namespaces(sandbox: &Sandbox) -> Result<(), CriError> {
     let sysctls = sandbox.config.linux.iter().flat_map(|linux| &linux.sysctls);
     let mut sysctls: Vec<(String, String)> = sysctls.map(|(name, value)| (name.clone(), value.clone())).collect();
     if options.network != NODE {
-        // Containers may listen on low ports and ping without privileges, as with every other engine.
-        sysctls.insert(0, ("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned()));
-        sysctls.insert(0, ("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned()));
-        // Neighbours are reached through the gateway on purpose: see podnet.
-        sysctls.insert(0, ("net.ipv4.conf.all.accept_redirects".to_owned(), "0".to_owned()));
-        sysctls.insert(0, ("net.ipv4.conf.default.accept_redirects".to_owned(), "0".to_owned()));
+        let usual = SYSCTLS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        sysctls.splice(0..0, usual);
     }
     if kinds.is_empty() {
         return Ok(());
@@ -260,18 +238,6 @@ fn files(sandbox: &Sandbox) -> io::Result<()> {
     Ok(())
 }
 
-fn resolv_conf(dns: &v1::DnsConfig) -> String {
-    let mut text = String::new();
-    if !dns.searches.is_empty() {
-        text.push_str(&format!("search {}\n", dns.searches.join(" ")));
-    }
-    dns.servers.iter().for_each(|server| text.push_str(&format!("nameserver {server}\n")));
-    if !dns.options.is_empty() {
-        text.push_str(&format!("options {}\n", dns.options.join(" ")));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,16 +249,5 @@ mod tests {
         assert_eq!(path("/ox/kubepods/pod1"), "/ox/kubepods/pod1");
         assert_eq!(path("/oxen/pod1"), "/ox/oxen/pod1");
         assert_eq!((path(""), path("/ox")), ("/ox/id".to_owned(), "/ox/id".to_owned()));
-    }
-
-    #[test]
-    fn dns_settings_become_a_file() {
-        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let dns = v1::DnsConfig {
-            servers: list(&["10.96.0.10"]),
-            searches: list(&["a.svc", "svc"]),
-            options: list(&["ndots:5"]),
-        };
-        assert_eq!(resolv_conf(&dns), "search a.svc svc\nnameserver 10.96.0.10\noptions ndots:5\n");
     }
 }

@@ -11,20 +11,10 @@ use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use super::images::{pull, store::Record};
-use super::sandbox::{limits, now};
+use super::sandbox::limits;
 use super::state::{Container as Held, Phase, Sandbox};
 use super::{Native, internal};
-
-type Labels = HashMap<String, String>;
-
-/// Every label that is asked for is there.
-fn matches(wanted: &Labels, labels: &Labels) -> bool {
-    wanted.iter().all(|(name, value)| labels.get(name) == Some(value))
-}
-
-fn fits(wanted: &str, id: &str) -> bool {
-    wanted.is_empty() || id.starts_with(wanted)
-}
+use crate::shared::{fits, matches, now};
 
 fn sandbox_state(sandbox: &Sandbox) -> i32 {
     let state = if sandbox.is_ready() { PodSandboxState::SandboxReady } else { PodSandboxState::SandboxNotready };

@@ -7,16 +7,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use cri::v1;
 use parking_lot::{Mutex, RwLock};
-use prost::Message;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::client::Client;
 use super::passwd::Identity;
+use crate::shared::unpack;
 use crate::shim::protocol::Exit;
 
 /// A sandbox on disk (`pods/ID/sandbox.json`).
@@ -80,16 +78,6 @@ pub(crate) struct Container {
     pub phase: watch::Sender<Phase>,
     /// Held while the container is started, stopped or removed.
     pub lock: tokio::sync::Mutex<()>,
-}
-
-/// CRI's message as text for a record.
-pub(crate) fn pack(message: &impl Message) -> String {
-    STANDARD.encode(message.encode_to_vec())
-}
-
-fn unpack<M: Message + Default>(text: &str) -> io::Result<M> {
-    let bytes = STANDARD.decode(text).map_err(io::Error::other)?;
-    M::decode(bytes.as_slice()).map_err(io::Error::other)
 }
 
 /// Writes a record so that there is always a whole one.

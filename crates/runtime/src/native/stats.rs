@@ -1,33 +1,10 @@
 //! Figures of containers and sandboxes, from their control groups.
 
 use cri::v1;
-use cri::v1::UInt64Value;
-use sys::cgroup::Stats;
 
 use super::Native;
-use super::sandbox::now;
 use super::state::{Container, Sandbox};
-
-fn value(value: u64) -> Option<UInt64Value> {
-    Some(UInt64Value { value })
-}
-
-fn cpu(stats: &Stats, timestamp: i64) -> v1::CpuUsage {
-    v1::CpuUsage { timestamp, usage_core_nano_seconds: value(stats.cpu_nanoseconds), usage_nano_cores: None }
-}
-
-fn memory(stats: &Stats, timestamp: i64) -> v1::MemoryUsage {
-    let available = stats.memory_limit.map(|limit| limit.saturating_sub(stats.memory_working_set));
-    v1::MemoryUsage {
-        timestamp,
-        working_set_bytes: value(stats.memory_working_set),
-        available_bytes: available.and_then(value),
-        usage_bytes: value(stats.memory_usage),
-        rss_bytes: value(stats.memory_rss),
-        page_faults: value(stats.page_faults),
-        major_page_faults: value(stats.major_page_faults),
-    }
-}
+use crate::shared::{cpu, memory, now, value};
 
 impl Native {
     /// None when it does not run.

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,13 +19,11 @@ use super::client::Conversation;
 use super::sandbox::new_id;
 use super::state::{Container, Phase, Sandbox};
 use super::{Native, internal};
+use crate::shared::{MAX_OUTPUT, connect};
 use crate::shim::protocol::{Exec, Reply, Request};
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
-
-/// Most output that [`cri::RuntimeService::exec_sync`] collects.
-const MAX_OUTPUT: u64 = 16 << 20;
 
 /// A command under way.
 struct Running {
@@ -241,23 +238,6 @@ impl Streaming for Native {
     async fn port_forward(&self, sandbox_id: &str, port: u16) -> Result<Box<dyn Duplex>, CriError> {
         let sandbox = self.sandbox(sandbox_id)?;
         let host = sandbox.options().network == v1::NamespaceMode::Node as i32;
-        let netns = sandbox.netns();
-        let connect = move || -> io::Result<std::net::TcpStream> {
-            let patience = Duration::from_secs(10);
-            let v4 = std::net::TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), patience);
-            let stream = v4.or_else(|refused| {
-                let v6 = std::net::TcpStream::connect_timeout(&(Ipv6Addr::LOCALHOST, port).into(), patience);
-                v6.map_err(|_| refused)
-            })?;
-            stream.set_nonblocking(true)?;
-            Ok(stream)
-        };
-        let work = move || {
-            if host { connect() } else { sys::namespace::within_net(&netns, connect).map_err(|e| e.source) }
-        };
-        let stream = tokio::task::spawn_blocking(work).await.map_err(internal)?;
-        let stream =
-            stream.map_err(|e| CriError::Unavailable(format!("failed to connect to localhost:{port}: {e}")))?;
-        Ok(Box::new(tokio::net::TcpStream::from_std(stream).map_err(internal)?))
+        connect((!host).then(|| sandbox.netns()).as_deref(), port).await
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use cri::{CriError, v1::ContainerEventType};
 
-use super::sandbox::{discard, now};
+use super::sandbox::discard;
 use super::state::{Container, Phase, Sandbox, save};
 use super::{Native, internal};
+use crate::shared::now;
 use crate::shim::protocol::{ContainerState, Exit, Reply, Request};
 
 impl Native {

@@ -1,8 +1,7 @@
-//! `oxikube kubelet`: kubelet, pod network and native engine of one node.
+//! `oxikube kubelet`: kubelet, pod network and container engine of one node.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use cluster::node::NodeSettings;
@@ -11,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Kubeconfig;
 use crate::cli::DataDir;
-use crate::compose::{self, Node};
+use crate::compose::{self, Endpoint, Node};
 use crate::images;
 use crate::instance::Instance;
 use crate::logging::LogArgs;
@@ -59,20 +58,16 @@ pub(crate) struct KubeletArgs {
     /// Folder of static pods
     #[arg(long, value_name = "DIR")]
     pod_manifest_path: Option<PathBuf>,
-    /// Another container engine: not yet, the native one is built in
-    #[arg(long, value_name = "ENDPOINT")]
-    container_runtime_endpoint: Option<String>,
+    /// Container engine: native, unix://SOCKET of one that speaks CRI, or docker://SOCKET
+    #[arg(long, default_value_t, value_name = "ENDPOINT")]
+    container_runtime_endpoint: Endpoint,
 }
 
 pub(crate) async fn run(args: KubeletArgs, shutdown: CancellationToken) -> Result<(), Problem> {
-    if args.container_runtime_endpoint.is_some() {
-        return Err(Problem::new(
-            "--container-runtime-endpoint is not there yet; leave it out to use the native engine",
-        ));
-    }
     let instance = Instance::new(&args.data.data_dir);
     let ownership = instance.own()?;
     instance.keep_name(&args.name)?;
+    instance.keep_engine(&args.container_runtime_endpoint)?;
     let address = match args.node_ip {
         Some(address) => address,
         None => compose::advertise_address()?,
@@ -85,6 +80,7 @@ pub(crate) async fn run(args: KubeletArgs, shutdown: CancellationToken) -> Resul
     };
     let client = args.kubeconfig.client().await?;
     let node = Node::open(&instance, &settings).await?;
+    node.prepare().await?;
     let tls = ServerTls {
         cert_file: args.tls_cert_file,
         key_file: args.tls_private_key_file,
@@ -94,7 +90,7 @@ pub(crate) async fn run(args: KubeletArgs, shutdown: CancellationToken) -> Resul
     config.cluster_dns = args.cluster_dns;
     config.static_pod_path = args.pod_manifest_path;
     let ways = node.ways(&client::Informers::new(client.clone()))?;
-    let kubelet = Kubelet::build(config, client, Arc::new(node.engine.clone())).await;
+    let kubelet = Kubelet::build(config, client, node.engine.clone()).await;
     let kubelet = kubelet.during("cannot build the kubelet")?;
     let door = images::serve(instance.path("run/images.sock"), node.engine.clone(), shutdown.clone());
     tokio::join!(kubelet.run(shutdown.clone()), ways.run(shutdown.clone()), door);

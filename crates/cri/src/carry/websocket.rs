@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use futures::{Sink, Stream};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -15,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::answer::{self, Answer, Refusal};
+use super::{Answer, Refused};
 
 pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -49,10 +50,10 @@ pub(super) fn choose(headers: &HeaderMap, ours: &[&'static str]) -> Option<&'sta
 }
 
 /// The answer that switches protocols, and what is to come of it.
-pub(super) fn upgrade(request: &mut Request<Incoming>, protocol: &'static str) -> Result<(Answer, OnUpgrade), Refusal> {
+pub(super) fn upgrade(request: &mut Request<Incoming>, protocol: &'static str) -> Result<(Answer, OnUpgrade), Refused> {
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
-    let key = key.ok_or_else(|| Refusal::bad("no Sec-WebSocket-Key"))?;
-    let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).map_err(Refusal::internal)?;
+    let key = key.ok_or_else(|| Refused::bad("no Sec-WebSocket-Key"))?;
+    let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).map_err(Refused::internal)?;
     let mut answer = switching("websocket");
     answer.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     if !protocol.is_empty() {
@@ -62,7 +63,7 @@ pub(super) fn upgrade(request: &mut Request<Incoming>, protocol: &'static str) -
 }
 
 pub(super) fn switching(to: &'static str) -> Answer {
-    let mut answer = Response::new(answer::full(Bytes::new()));
+    let mut answer = Response::new(Empty::new());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     answer.headers_mut().insert(header::UPGRADE, HeaderValue::from_static(to));

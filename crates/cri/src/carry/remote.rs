@@ -1,7 +1,8 @@
 //! How a session ended, as clients are told.
 
-use cri::CriError;
 use serde_json::{Value, json};
+
+use crate::CriError;
 
 /// `metav1.Status` for the error channel.
 pub(super) fn status(exit: &Result<i32, CriError>) -> Value {

@@ -3,7 +3,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use cri::{CriError, Session, TerminalSize};
 use futures::{SinkExt, StreamExt};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -14,6 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::remote;
 use super::websocket::Socket;
+use crate::{CriError, Session, TerminalSize};
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
