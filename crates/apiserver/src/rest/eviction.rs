@@ -79,8 +79,8 @@ fn spends(budget: &Value, pod: &Value) -> bool {
     }
     let (has, needs) = (number(budget, "/status/currentHealthy"), number(budget, "/status/desiredHealthy"));
     let always = api::meta::at(budget, "/spec/unhealthyPodEvictionPolicy") == "AlwaysAllow";
-    let healthy = needs > 0 && has >= needs;
-    !(always || healthy)
+    let short = needs <= 0 || has < needs;
+    short && !always
 }
 
 async fn spend(context: &Context, budget: &Value, pod: &str) -> Result<(), ApiError> {
