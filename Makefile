@@ -35,7 +35,7 @@ run: build $(IMAGE) ## Start a cluster with nginx and show it
 	@examples/show.sh
 
 test: deps $(KUBECTL) $(IMAGE) ## Run all tests, unit to end-to-end
-	cargo build -p oxikube
+	cargo build --workspace --bin oxikube
 	cargo test --workspace
 
 lint: deps ## Check format, lints, ranks and licences
