@@ -163,25 +163,37 @@ fn a_drain_respects_budgets() {
     drain("--timeout=60s").must();
 }
 
-#[test]
-fn certificates_are_signed_once_approved() {
-    let cluster = Cluster::prepared();
-    cluster.up(&[]);
-    let made = cluster
-        .command("sh")
-        .args([
-            "-c",
-            "openssl req -new -newkey rsa:2048 -nodes -keyout /dev/null -subj /CN=jane 2>/dev/null | base64 -w0",
-        ])
-        .output()
-        .unwrap();
+/// A request for a client's certificate with this subject.
+fn signing_request(cluster: &Cluster, name: &str, subject: &str) -> String {
+    let script =
+        format!("openssl req -new -newkey rsa:2048 -nodes -keyout /dev/null -subj {subject} 2>/dev/null | base64 -w0");
+    let made = cluster.command("sh").args(["-c", &script]).output().unwrap();
     let request = String::from_utf8(made.stdout).unwrap();
     assert!(!request.is_empty(), "openssl made no request");
-    cluster.apply(&format!(
-        "apiVersion: certificates.k8s.io/v1\nkind: CertificateSigningRequest\nmetadata: {{name: jane}}\n\
+    format!(
+        "apiVersion: certificates.k8s.io/v1\nkind: CertificateSigningRequest\nmetadata: {{name: {name}}}\n\
          spec: {{request: {request}, signerName: kubernetes.io/kube-apiserver-client, usages: [client auth]}}\n"
-    ));
-    cluster.kubectl(&["certificate", "approve", "jane"]).must();
+    )
+}
+
+#[test]
+fn certificates_are_signed_once_somebody_who_may_has_approved() {
+    let cluster = Cluster::prepared();
+    cluster.up(&[]);
+    let masters = signing_request(&cluster, "root", "/O=system:masters/CN=root");
+    let refused = cluster.kubectl_with(&["create", "-f", "-"], Some(&masters)).must_fail();
+    assert!(refused.contains("signer with system:masters group is not allowed"), "{refused}");
+
+    cluster.apply(&signing_request(&cluster, "jane", "/CN=jane"));
+    let door = "--resource=certificatesigningrequests,certificatesigningrequests/approval";
+    cluster.kubectl(&["create", "clusterrole", "door", "--verb=get,update", door]).must();
+    cluster.kubectl(&["create", "clusterrolebinding", "door", "--clusterrole=door", "--user=bob"]).must();
+    let refused = cluster.kubectl(&["certificate", "approve", "jane", "--as=bob"]).must_fail();
+    let why = "user not permitted to approve requests with signerName \"kubernetes.io/kube-apiserver-client\"";
+    assert!(refused.contains(why), "{refused}");
+    let approver = "--clusterrole=system:certificates.k8s.io:kube-apiserver-client-approver";
+    cluster.kubectl(&["create", "clusterrolebinding", "approver", approver, "--user=bob"]).must();
+    cluster.kubectl(&["certificate", "approve", "jane", "--as=bob"]).must();
     eventually("the certificate is there", || {
         let status = status(&cluster, "csr/jane");
         if status["certificate"].is_string() { Ok(()) } else { Err(status.to_string()) }

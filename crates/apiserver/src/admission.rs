@@ -2,6 +2,7 @@
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>
 
+mod certificates;
 mod escalation;
 mod limit_ranger;
 mod namespace_lifecycle;
@@ -75,6 +76,9 @@ pub(crate) async fn validate(
 ) -> Result<(), ApiError> {
     if operation == Operation::Delete {
         namespace_lifecycle::protect(context, old)?;
+    }
+    if let Some(new) = new {
+        certificates::check(context, new, old).await?;
     }
     let limited = matches!(
         (context.kind.resource.group, context.kind.resource.plural, operation),
