@@ -150,27 +150,30 @@ fn changed(past: &Past, period: i32, now: Timestamp) -> (i32, i32) {
     (within(&past.ups, period, now).sum(), within(&past.downs, period, now).sum())
 }
 
-fn fastest_up(rules: &HPAScalingRules, current: i32, past: &Past, now: Timestamp) -> i32 {
-    let proposals = rules.policies.iter().flatten().map(|policy| {
+/// What each policy allows, by pods or by percent of what there was at the start of its period.
+fn proposals<'a>(
+    rules: &'a HPAScalingRules,
+    current: i32,
+    past: &'a Past,
+    now: Timestamp,
+    pods: fn(i32, i32) -> i32,
+    percent: fn(i32, i32) -> i32,
+) -> impl Iterator<Item = i32> + 'a {
+    rules.policies.iter().flatten().map(move |policy| {
         let (ups, downs) = changed(past, policy.period_seconds, now);
         let before = current - ups + downs;
-        match policy.type_.as_str() {
-            "Pods" => before.saturating_add(policy.value),
-            _ => percent_up(before, policy.value),
-        }
-    });
+        let allowed = if policy.type_ == "Pods" { pods } else { percent };
+        allowed(before, policy.value)
+    })
+}
+
+fn fastest_up(rules: &HPAScalingRules, current: i32, past: &Past, now: Timestamp) -> i32 {
+    let proposals = proposals(rules, current, past, now, i32::saturating_add, percent_up);
     choose(rules, proposals, true, current)
 }
 
 fn slowest_down(rules: &HPAScalingRules, current: i32, past: &Past, now: Timestamp) -> i32 {
-    let proposals = rules.policies.iter().flatten().map(|policy| {
-        let (ups, downs) = changed(past, policy.period_seconds, now);
-        let before = current - ups + downs;
-        match policy.type_.as_str() {
-            "Pods" => before.saturating_sub(policy.value),
-            _ => percent_down(before, policy.value),
-        }
-    });
+    let proposals = proposals(rules, current, past, now, i32::saturating_sub, percent_down);
     choose(rules, proposals, false, current)
 }
 
