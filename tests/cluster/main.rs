@@ -18,6 +18,7 @@ mod scaling;
 mod scheduling;
 mod story;
 mod streams;
+mod tokens;
 mod volumes;
 mod why;
 mod workloads;

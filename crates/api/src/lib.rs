@@ -1,6 +1,7 @@
 //! The language of the Kubernetes API: names, metadata, selectors, quantities, statuses and the catalogue of
 //! built-in resources. Pure: no I/O, no runtime.
 
+pub mod bootstrap;
 pub mod catalogue;
 pub mod field;
 mod gvk;

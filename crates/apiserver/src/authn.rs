@@ -1,5 +1,6 @@
 //! Who sends a request: an in-process identity, a client certificate, a bearer token, or nobody.
 
+pub(crate) mod bootstrap;
 pub(crate) mod certificate;
 pub(crate) mod tokens;
 
@@ -35,11 +36,19 @@ pub(crate) async fn authenticate(
     let token = bearer.and_then(|v| v.strip_prefix("Bearer ").or_else(|| v.strip_prefix("bearer "))).map(str::trim);
     match token.filter(|t| !t.is_empty()) {
         Some(token) => {
-            let user = tokens::authenticate(server, token, &[]).await.ok_or_else(ApiError::unauthorized)?;
-            impersonate(server, user.user, headers).await
+            let user = bearer_of(server, token).await.ok_or_else(ApiError::unauthorized)?;
+            impersonate(server, user, headers).await
         }
         None if bearer.is_some() => Err(ApiError::unauthorized()),
         None => Ok(User::anonymous()),
+    }
+}
+
+/// The user behind a bearer token. A service account's looks like no bootstrap token.
+async fn bearer_of(server: &Arc<Server>, token: &str) -> Option<User> {
+    match api::bootstrap::Token::parse(token) {
+        Some(token) => bootstrap::authenticate(server, &token).await,
+        None => tokens::authenticate(server, token, &[]).await.map(|found| found.user),
     }
 }
 

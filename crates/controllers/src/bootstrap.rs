@@ -8,6 +8,7 @@ mod token;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::bootstrap::{NAMESPACE, SECRET_TYPE, TokenSecret};
 use client::{Informer, ObjectKey, Outcome, Reconciler, Runner, Selection, write};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -16,14 +17,12 @@ use kube::api::{DeleteParams, PostParams, Preconditions};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, start};
-use token::Token;
 
 const SIGNER: &str = "bootstrap-signer";
 const CLEANER: &str = "token-cleaner";
-const NAMESPACE: &str = "kube-system";
 
 fn tokens(context: &Context) -> Informer<Secret> {
-    context.informers.select_in::<Secret>(NAMESPACE, Selection::fields(format!("type={}", token::TYPE)))
+    context.informers.select_in::<Secret>(NAMESPACE, Selection::fields(format!("type={SECRET_TYPE}")))
 }
 
 struct Signer {
@@ -60,7 +59,7 @@ impl Reconciler for Signer {
     async fn reconcile(&self, (): &()) -> Result<Outcome, kube::Error> {
         let Some(map) = self.maps.get(signer::NAMESPACE, signer::NAME) else { return Ok(Outcome::Done) };
         let now = Timestamp::now();
-        let tokens: Vec<_> = self.secrets.list().iter().filter_map(|secret| Token::of(secret)).collect();
+        let tokens: Vec<_> = self.secrets.list().iter().filter_map(|secret| TokenSecret::of(secret)).collect();
         let signed = signer::signed(&map, &tokens, now);
         if signed.data != map.data {
             let api = Api::<ConfigMap>::namespaced(self.client.clone(), signer::NAMESPACE);

@@ -82,6 +82,9 @@ enum Command {
     /// Make keys, certificates and kubeconfigs
     #[command(after_help = "Example:\n  oxikube certs create --server https://10.0.0.1:6443")]
     Certs(commands::certs::CertsArgs),
+    /// Make, list and delete the tokens by which machines ask for a node's certificate
+    #[command(after_help = "Example:\n  oxikube token create --ttl 1h\n  oxikube token list")]
+    Token(commands::token::TokenArgs),
     /// Import, pull, list and remove images
     #[command(after_help = "Example:\n  oxikube image import nginx.tar\n  oxikube image list")]
     Image(commands::image::ImageArgs),
@@ -200,6 +203,7 @@ pub(crate) fn run() -> Result<(), Problem> {
         Command::Cri(args) => roles::run(&args.log.clone(), |stop| commands::cri::run(args, stop)),
         Command::Balancer(args) => roles::run(&args.log.clone(), |stop| roles::balancer::run(args, stop)),
         Command::Certs(args) => commands::certs::run(args),
+        Command::Token(args) => runtime()?.block_on(commands::token::run(args)),
         Command::Kubeconfig(data) => commands::kubeconfig::run(&data),
     }
 }

@@ -10,5 +10,6 @@ pub(crate) mod roles;
 pub(crate) mod server;
 pub(crate) mod snapshot;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod why;

@@ -1,12 +1,8 @@
 //! Signs `cluster-info`, so that whoever knows a token can trust it. Pure.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use api::bootstrap::TokenSecret;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
-use ring::hmac;
-
-use super::token::Token;
 
 pub(super) const NAMESPACE: &str = "kube-public";
 pub(super) const NAME: &str = "cluster-info";
@@ -14,23 +10,15 @@ const CONTENT: &str = "kubeconfig";
 const SIGNATURE: &str = "jws-kubeconfig-";
 
 /// The map with a signature for each token, and no others.
-pub(super) fn signed(map: &ConfigMap, tokens: &[Token], now: Timestamp) -> ConfigMap {
+pub(super) fn signed(map: &ConfigMap, tokens: &[TokenSecret], now: Timestamp) -> ConfigMap {
     let mut signed = map.clone();
     let Some(data) = signed.data.as_mut() else { return signed };
     data.retain(|key, _| !key.starts_with(SIGNATURE));
     let Some(content) = data.get(CONTENT).cloned() else { return signed };
-    for token in tokens.iter().filter(|token| token.left(now).is_none_or(|left| !left.is_zero())) {
-        data.insert(format!("{SIGNATURE}{}", token.id), signature(&content, token));
+    for kept in tokens.iter().filter(|kept| kept.signs && !kept.is_expired(now)) {
+        data.insert(format!("{SIGNATURE}{}", kept.token.id), kept.token.sign(&content));
     }
     signed
-}
-
-/// A JWS (HS256) without what it signs.
-fn signature(content: &str, token: &Token) -> String {
-    let header = URL_SAFE_NO_PAD.encode(format!("{{\"alg\":\"HS256\",\"kid\":\"{}\"}}", token.id));
-    let key = hmac::Key::new(hmac::HMAC_SHA256, token.secret.as_bytes());
-    let tag = hmac::sign(&key, format!("{header}.{}", URL_SAFE_NO_PAD.encode(content)).as_bytes());
-    format!("{header}..{}", URL_SAFE_NO_PAD.encode(tag))
 }
 
 #[cfg(test)]
@@ -42,8 +30,8 @@ mod tests {
     use crate::bootstrap::token;
 
     fn secret(id: &str, expires: &str) -> Secret {
-        serde_json::from_value(json!({"metadata": {"name": format!("bootstrap-token-{id}")}, "stringData": {},
-            "data": {"token-id": k8s_openapi::ByteString(id.into()), "token-secret": k8s_openapi::ByteString(b"s".into()),
+        serde_json::from_value(json!({"metadata": {"name": format!("bootstrap-token-{id}")}, "type": api::bootstrap::SECRET_TYPE,
+            "data": {"token-id": k8s_openapi::ByteString(id.into()), "token-secret": k8s_openapi::ByteString(b"0123456789abcdef".into()),
                 "expiration": k8s_openapi::ByteString(expires.into()),
                 "usage-bootstrap-signing": k8s_openapi::ByteString(b"true".into())}}))
         .unwrap()
@@ -53,7 +41,7 @@ mod tests {
     fn a_signature_for_each_token_that_lives() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let secrets = [secret("abcdef", "2026-01-01T01:00:00Z"), secret("fedcba", "2025-01-01T00:00:00Z")];
-        let tokens: Vec<_> = secrets.iter().filter_map(Token::of).collect();
+        let tokens: Vec<_> = secrets.iter().filter_map(TokenSecret::of).collect();
         let map: ConfigMap = serde_json::from_value(
             json!({"metadata": {}, "data": {"kubeconfig": "hello", "jws-kubeconfig-000000": "old"}}),
         )
