@@ -6,7 +6,7 @@ use crate::cli;
 /// The lines of a text that start a program of ours, without continuation marks.
 fn commands(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
-    let ours = |line: &&str| line.split(' ').next().is_some_and(|program| is_ours(program));
+    let ours = |line: &&str| line.split(' ').next().is_some_and(is_ours);
     joined.lines().map(|line| line.trim().trim_start_matches("ExecStart=")).filter(ours).map(str::to_owned).collect()
 }
 
