@@ -108,8 +108,11 @@ impl Etcd {
             self.members.iter().enumerate().map(|(i, m)| format!("m{i}={}", self.url(m.peer))).collect();
         let data = self.directory.join(format!("m{member}"));
         std::fs::create_dir_all(&data).unwrap_or_else(|e| panic!("{}: {e}", data.display()));
-        let Some(own) = self.members.get(member) else { return };
-        let (client, peer) = (self.url(own.client), self.url(own.peer));
+        let Some((client, peer)) = self.members.get(member).map(|m| (self.url(m.client), self.url(m.peer))) else {
+            return;
+        };
+        let tls = self.tls();
+        let Some(own) = self.members.get_mut(member) else { return };
         let spawned = (self.launch)("etcd")
             .arg(format!("--name=m{member}"))
             .arg(format!("--data-dir={}", data.display()))
@@ -119,15 +122,12 @@ impl Etcd {
             .arg(format!("--initial-advertise-peer-urls={peer}"))
             .arg(format!("--initial-cluster={}", peers.join(",")))
             .args(["--logger=zap", "--log-level=error"])
-            .args(self.tls())
+            .args(tls)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        let child = spawned.unwrap_or_else(|e| panic!("etcd (Debian package etcd-server): {e}"));
-        if let Some(own) = self.members.get_mut(member) {
-            own.child = Some(child);
-        }
+        own.child = Some(spawned.unwrap_or_else(|e| panic!("etcd (Debian package etcd-server): {e}")));
     }
 
     /// Ends a member without warning.
