@@ -1,4 +1,4 @@
-//! Several masters on one etcd: two API servers, two schedulers, two controller-managers.
+//! Several masters on one etcd, over TLS: two API servers, two schedulers, two controller-managers.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ impl Masters {
         let both = ADDRESSES.map(|a| format!("--address={a}"));
         let certificates = ["certs", "create", "--hostname-override=node-1", &both[0], &both[1]];
         cluster.oxikube(&certificates).must();
-        let etcd = Etcd::start_in(&cluster, 3);
+        let etcd = Etcd::start_with_tls_in(&cluster, 3, &cluster.directory().join("pki"));
         Self { processes: Vec::new(), etcd, cluster }
     }
 
@@ -48,6 +48,9 @@ impl Masters {
             format!("--bind-address={}", ADDRESSES[master]),
             format!("--advertise-address={}", ADDRESSES[master]),
             format!("--etcd-servers={}", self.etcd.endpoints().join(",")),
+            pki("etcd-cafile", "etcd/ca.crt"),
+            pki("etcd-certfile", "apiserver-etcd-client.crt"),
+            pki("etcd-keyfile", "apiserver-etcd-client.key"),
             pki("tls-cert-file", "apiserver.crt"),
             pki("tls-private-key-file", "apiserver.key"),
             pki("client-ca-file", "ca.crt"),
@@ -137,6 +140,7 @@ fn two_api_servers_share_an_etcd() {
         both if ADDRESSES.iter().all(|a| both.contains(a)) => Ok(()),
         other => Err(other),
     });
+    the_store_opens_to_no_certificate_of_the_cluster(&masters);
     nothing_read_is_stale(&masters);
     no_port_or_address_is_given_twice(&masters);
     one_address_survives_a_hanging_server(&mut masters);
@@ -157,6 +161,29 @@ fn two_api_servers_share_an_etcd() {
         let read = masters.kubectl(1, &["get", "configmap", "after"]);
         if read.ok { Ok(()) } else { Err(read.stderr) }
     });
+}
+
+/// etcd knows no rights, so its CA signs for the API servers only: even an administrator's certificate is not taken.
+fn the_store_opens_to_no_certificate_of_the_cluster(masters: &Masters) {
+    let servers = format!("--etcd-servers={}", masters.etcd.endpoints().join(","));
+    let save = |certificate: Option<&str>| {
+        let pki = |flag: &str, name: &str| format!("--etcd-{flag}={}", masters.file(&format!("pki/{name}")));
+        let file = masters.file(&format!("by-{}", certificate.unwrap_or("nobody")));
+        let mut arguments =
+            vec!["snapshot".to_owned(), "save".into(), file, servers.clone(), pki("cafile", "etcd/ca.crt")];
+        if let Some(name) = certificate {
+            arguments.extend([pki("certfile", &format!("{name}.crt")), pki("keyfile", &format!("{name}.key"))]);
+        }
+        masters.cluster.oxikube(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    std::thread::scope(|scope| {
+        let refused = [None, Some("admin")].map(|certificate| scope.spawn(move || save(certificate)));
+        for answer in refused {
+            let said = answer.join().unwrap().must_fail();
+            assert!(said.contains("cannot take a snapshot"), "{said}");
+        }
+    });
+    save(Some("apiserver-etcd-client")).must();
 }
 
 /// The first server hangs from here on.

@@ -1,6 +1,9 @@
-//! Every role as its own process, with certificates and kubeconfigs of its own: the same nginx runs.
+//! Every role as its own process, under upstream's name of its binary, with certificates and kubeconfigs of its own: the
+//! same nginx runs.
 
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use tests::{Cluster, eventually};
 
@@ -10,8 +13,15 @@ struct Processes(Vec<Child>);
 impl Processes {
     fn start(&mut self, cluster: &Cluster, role: &str, arguments: &[&str]) {
         let log = std::fs::File::create(cluster.directory().join(format!("{role}.log"))).unwrap();
-        let mut command = cluster.oxikube_command();
-        let spawned = command.arg(role).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        let mut command = if role.starts_with("kube") {
+            cluster.oxikube_called(role)
+        } else {
+            let mut command = cluster.oxikube_command();
+            command.arg(role);
+            command
+        };
+        command.env("NOTIFY_SOCKET", notify_socket(cluster));
+        let spawned = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         self.0.push(spawned.unwrap());
     }
 
@@ -36,6 +46,11 @@ impl Drop for Processes {
     }
 }
 
+/// Where roles say that they are ready.
+fn notify_socket(cluster: &Cluster) -> std::path::PathBuf {
+    cluster.directory().join("notify")
+}
+
 #[test]
 fn nginx_on_a_cluster_of_separate_processes() {
     let cluster = Cluster::prepared();
@@ -58,14 +73,23 @@ fn nginx_on_a_cluster_of_separate_processes() {
         pki("service-account-key-file", "sa.pub"),
         pki("service-account-signing-key-file", "sa.key"),
     ];
-    processes.start(&cluster, "apiserver", &api.iter().map(String::as_str).collect::<Vec<_>>());
+    let supervisor = UnixDatagram::bind(notify_socket(&cluster)).unwrap();
+    supervisor.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    processes.start(&cluster, "kube-apiserver", &api.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut word = [0; 32];
+    let length = supervisor.recv(&mut word).expect("the API server says that it is ready");
+    assert_eq!(&word[..length], b"READY=1");
     eventually("the API answers", || {
         let answer = cluster.kubectl(&["get", "--raw", "/readyz"]);
         if answer.ok { Ok(()) } else { Err(answer.stderr) }
     });
-    processes.start(&cluster, "controller-manager", &[&config("controller-manager"), &pki("root-ca-file", "ca.crt")]);
-    processes.start(&cluster, "scheduler", &[&config("scheduler")]);
-    processes.start(&cluster, "proxy", &[&config("proxy"), &instance, "--hostname-override=node-1"]);
+    processes.start(
+        &cluster,
+        "kube-controller-manager",
+        &[&config("controller-manager"), &pki("root-ca-file", "ca.crt")],
+    );
+    processes.start(&cluster, "kube-scheduler", &[&config("scheduler")]);
+    processes.start(&cluster, "kube-proxy", &[&config("proxy"), &instance, "--hostname-override=node-1"]);
     processes.start(&cluster, "dns", &[&config("dns")]);
     let import = |command: &[&str]| cluster.oxikube_command().args(command).arg(data("node")).output().unwrap();
     let archive = format!("{}/../target/nginx.tar", env!("CARGO_MANIFEST_DIR"));

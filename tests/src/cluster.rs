@@ -100,6 +100,20 @@ impl Cluster {
         command
     }
 
+    /// The same under another name of the binary.
+    ///
+    /// # Panics
+    /// When the name cannot be made.
+    pub fn oxikube_called(&self, name: &str) -> Command {
+        let folder = self.directory.join("bin");
+        let link = folder.join(name);
+        if !link.exists() {
+            let made = std::fs::create_dir_all(&folder).and_then(|()| std::os::unix::fs::symlink(binary(), &link));
+            made.unwrap_or_else(|e| panic!("{}: {e}", link.display()));
+        }
+        self.network.command(&link.display().to_string())
+    }
+
     /// Runs oxikube on this cluster's data directory.
     ///
     /// # Panics

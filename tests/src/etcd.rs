@@ -14,6 +14,8 @@ pub struct Etcd {
     directory: PathBuf,
     members: Vec<Member>,
     launch: Launch,
+    /// The folder with the certificates, as `oxikube certs create` makes it; none: no TLS.
+    pki: Option<PathBuf>,
 }
 
 /// How a program is started: here, or inside a network namespace.
@@ -32,7 +34,7 @@ impl Etcd {
     /// # Panics
     /// When they cannot be started.
     pub fn start(members: usize) -> Self {
-        Self::start_by(members, Box::new(|program| Command::new(program)))
+        Self::start_by(members, Box::new(|program| Command::new(program)), None)
     }
 
     /// The same inside a cluster's network.
@@ -40,23 +42,51 @@ impl Etcd {
     /// # Panics
     /// When they cannot be started.
     pub fn start_in(cluster: &Cluster, members: usize) -> Self {
-        Self::start_by(members, cluster.launcher())
+        Self::start_by(members, cluster.launcher(), None)
     }
 
-    fn start_by(members: usize, launch: Launch) -> Self {
+    /// The same over TLS, for clients with a certificate of etcd's CA only. `pki` is made by `oxikube certs create`.
+    ///
+    /// # Panics
+    /// When they cannot be started.
+    pub fn start_with_tls_in(cluster: &Cluster, members: usize, pki: &Path) -> Self {
+        Self::start_by(members, cluster.launcher(), Some(pki.to_owned()))
+    }
+
+    fn start_by(members: usize, launch: Launch, pki: Option<PathBuf>) -> Self {
         let name = format!("oxikube-etcd-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let directory = std::env::temp_dir().join(name);
         let mut ports = free_ports(members * 2).into_iter();
         let mut port = || ports.next().unwrap_or_else(|| panic!("no free port"));
         let members = (0..members).map(|_| Member { client: port(), peer: port(), child: None }).collect();
-        let mut etcd = Self { directory, members, launch };
+        let mut etcd = Self { directory, members, launch, pki };
         (0..etcd.members.len()).for_each(|i| etcd.run(i));
         etcd
     }
 
     /// Where the members answer clients.
     pub fn endpoints(&self) -> Vec<String> {
-        self.members.iter().map(|m| format!("http://127.0.0.1:{}", m.client)).collect()
+        self.members.iter().map(|m| self.url(m.client)).collect()
+    }
+
+    fn url(&self, port: u16) -> String {
+        format!("{}://127.0.0.1:{port}", if self.pki.is_some() { "https" } else { "http" })
+    }
+
+    /// etcd's flags for TLS between members, and with clients.
+    fn tls(&self) -> Vec<String> {
+        let Some(pki) = &self.pki else { return Vec::new() };
+        let file = |flag: &str, name: &str| format!("--{flag}={}", pki.join("etcd").join(name).display());
+        vec![
+            file("cert-file", "server.crt"),
+            file("key-file", "server.key"),
+            file("trusted-ca-file", "ca.crt"),
+            "--client-cert-auth".into(),
+            file("peer-cert-file", "peer.crt"),
+            file("peer-key-file", "peer.key"),
+            file("peer-trusted-ca-file", "ca.crt"),
+            "--peer-client-cert-auth".into(),
+        ]
     }
 
     /// How many members there are.
@@ -75,11 +105,14 @@ impl Etcd {
     /// When it cannot be started.
     pub fn run(&mut self, member: usize) {
         let peers: Vec<String> =
-            self.members.iter().enumerate().map(|(i, m)| format!("m{i}=http://127.0.0.1:{}", m.peer)).collect();
+            self.members.iter().enumerate().map(|(i, m)| format!("m{i}={}", self.url(m.peer))).collect();
         let data = self.directory.join(format!("m{member}"));
         std::fs::create_dir_all(&data).unwrap_or_else(|e| panic!("{}: {e}", data.display()));
+        let Some((client, peer)) = self.members.get(member).map(|m| (self.url(m.client), self.url(m.peer))) else {
+            return;
+        };
+        let tls = self.tls();
         let Some(own) = self.members.get_mut(member) else { return };
-        let (client, peer) = (format!("http://127.0.0.1:{}", own.client), format!("http://127.0.0.1:{}", own.peer));
         let spawned = (self.launch)("etcd")
             .arg(format!("--name=m{member}"))
             .arg(format!("--data-dir={}", data.display()))
@@ -89,6 +122,7 @@ impl Etcd {
             .arg(format!("--initial-advertise-peer-urls={peer}"))
             .arg(format!("--initial-cluster={}", peers.join(",")))
             .args(["--logger=zap", "--log-level=error"])
+            .args(tls)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

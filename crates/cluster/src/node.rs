@@ -177,6 +177,7 @@ pub fn serving(node: &str, address: Option<IpAddr>) -> Leaf {
         groups: vec!["system:nodes".into()],
         dns_names: vec![node.to_owned(), "localhost".into()],
         addresses: address.into_iter().chain([IpAddr::V4(Ipv4Addr::LOCALHOST)]).collect(),
+        also_client: false,
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Leaf {
     pub dns_names: Vec<String>,
     /// Addresses that a server answers at.
     pub addresses: Vec<IpAddr>,
+    /// A server that shows the same certificate when it is somebody's client.
+    pub also_client: bool,
 }
 
 impl Leaf {
@@ -87,22 +89,30 @@ impl Pki {
     /// # Errors
     /// When files cannot be read or written, or are not keys and certificates.
     pub fn open(folder: &Path) -> Result<Self, PkiError> {
-        make_folder(folder)?;
-        let ca = match read_pair(folder, "ca")? {
-            Some(pair) => pair,
-            None => {
-                let pair = new_ca()?;
-                write_pair(folder, "ca", &pair)?;
-                pair
-            }
-        };
-        let pki = Self { folder: folder.into(), ca };
+        let pki = Self::open_ca(folder, "kubernetes")?;
         if !folder.join("sa.key").exists() {
             let key = generate("service-account key")?;
             write(&folder.join("sa.pub"), &key.public_key_pem(), 0o644)?;
             write(&folder.join("sa.key"), &key.serialize_pem(), 0o600)?;
         }
         Ok(pki)
+    }
+
+    /// A folder with nothing but a CA of this name, made at first, and what that signs.
+    ///
+    /// # Errors
+    /// When files cannot be read or written, or are not keys and certificates.
+    pub fn open_ca(folder: &Path, name: &str) -> Result<Self, PkiError> {
+        make_folder(folder)?;
+        let ca = match read_pair(folder, "ca")? {
+            Some(pair) => pair,
+            None => {
+                let pair = new_ca(name)?;
+                write_pair(folder, "ca", &pair)?;
+                pair
+            }
+        };
+        Ok(Self { folder: folder.into(), ca })
     }
 
     /// The CA's certificate, PEM.
@@ -182,7 +192,9 @@ impl Pki {
             }
         }
         let common = certificate.subject().iter_common_name().next().and_then(|n| n.as_str().ok());
+        let client = certificate.extended_key_usage().ok().flatten().is_some_and(|usage| usage.value.client_auth);
         certificate.verify_signature(Some(ca.public_key())).is_ok()
+            && (client || !leaf.also_client)
             && left >= RENEW_DAYS
             && common == Some(leaf.name.as_str())
             && leaf.dns_names.iter().all(|n| names.contains(n))
@@ -201,9 +213,9 @@ fn generate(what: &str) -> Result<KeyPair, PkiError> {
     KeyPair::generate().map_err(|source| PkiError::Certificate { what: what.into(), source })
 }
 
-fn new_ca() -> Result<Pair, PkiError> {
+fn new_ca(name: &str) -> Result<Pair, PkiError> {
     let failed = |source| PkiError::Certificate { what: "certificate authority".into(), source };
-    let mut params = base_params("kubernetes", &[], CA_DAYS);
+    let mut params = base_params(name, &[], CA_DAYS);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages =
         vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::KeyCertSign];
@@ -231,8 +243,12 @@ fn leaf_params(leaf: &Leaf) -> Result<CertificateParams, rcgen::Error> {
     let mut params = base_params(&leaf.name, &leaf.groups, LEAF_DAYS);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.use_authority_key_identifier_extension = true;
-    params.extended_key_usages =
-        vec![if leaf.is_server() { ExtendedKeyUsagePurpose::ServerAuth } else { ExtendedKeyUsagePurpose::ClientAuth }];
+    if leaf.is_server() {
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    }
+    if leaf.also_client || !leaf.is_server() {
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+    }
     for name in &leaf.dns_names {
         params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
     }

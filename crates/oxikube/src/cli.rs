@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{self, roles};
 use crate::compose::{self, Endpoint};
 use crate::logging::LogArgs;
+use crate::plain;
 use crate::problem::{During, Problem};
 use crate::store::EtcdArgs;
 
@@ -178,7 +179,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> Result<(), Problem> {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(plain::arguments(std::env::args_os()));
     if let Some(netns) = &cli.netns {
         // There is no other thread yet.
         sys::namespace::enter_net(netns).during("cannot run on that machine")?;
@@ -211,6 +212,12 @@ pub(crate) fn run() -> Result<(), Problem> {
 /// The runtime of a short command.
 fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().during("cannot start")
+}
+
+/// Whether a command line is understood.
+#[cfg(test)]
+pub(crate) fn check(arguments: Vec<std::ffi::OsString>) -> Result<(), String> {
+    Cli::try_parse_from(arguments).map(drop).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ mod instance;
 mod leader;
 mod logging;
 mod manifests;
+mod notify;
+mod plain;
 mod problem;
 mod progress;
 mod store;

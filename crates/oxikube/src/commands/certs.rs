@@ -36,7 +36,7 @@ struct CreateArgs {
     /// Name of the node [default: the host's]
     #[arg(long, value_name = "NAME")]
     hostname_override: Option<String>,
-    /// Addresses of the API server, the node's own first [default: the one this machine reaches others from]
+    /// Addresses of the API servers, and of etcd beside them, the node's own first [default: the one this machine reaches others from]
     #[arg(long, value_delimiter = ',', value_name = "IP,…")]
     address: Vec<IpAddr>,
     /// Address range of services
@@ -61,6 +61,7 @@ pub(crate) fn run(args: CertsArgs) -> Result<(), Problem> {
     let pki = Pki::open(&instance.path("pki")).during(failed)?;
     compose::api_certificates(&pki, &node, &addresses, args.service_cluster_ip_range)?;
     compose::kubelet_certificate(&pki, &node, address)?;
+    cluster::etcd::furnish(&instance.path("pki"), &addresses).during(failed)?;
     let node_user = format!("system:node:{node}");
     let users: [(&str, &str, &[&str]); 6] = [
         ("admin", "kubernetes-admin", &["kubeadm:cluster-admins"]),

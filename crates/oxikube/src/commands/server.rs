@@ -5,8 +5,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::ServerArgs;
 use crate::compose;
 use crate::instance::{Instance, Running, claim_name};
-use crate::logging;
 use crate::problem::{During, Problem};
+use crate::{logging, notify};
 
 pub(crate) fn run(args: ServerArgs) -> Result<(), Problem> {
     logging::start(&args.log);
@@ -26,7 +26,12 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Problem> {
     let result = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         stop_by_signal(&shutdown);
-        compose::run(&args, &instance, shutdown, |node| ownership.record(&Running { node, ..running })).await
+        let started = |node| {
+            ownership.record(&Running { node, ..running })?;
+            notify::ready();
+            Ok(())
+        };
+        compose::run(&args, &instance, shutdown, started).await
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     result?;

@@ -11,6 +11,7 @@ use super::read;
 use crate::cli::{DataDir, duration};
 use crate::compose;
 use crate::logging::LogArgs;
+use crate::notify;
 use crate::problem::{During, Problem};
 use crate::store::{self, EtcdArgs};
 
@@ -110,6 +111,8 @@ pub(crate) async fn run(args: ApiServerArgs, shutdown: CancellationToken) -> Res
     let store = store::open(&args.etcd, &args.data.data_dir.join("store")).await?;
     let api = ApiServer::build(config, store).during("cannot build the API server")?;
     api.bootstrap().await.during("cannot make the first objects")?;
+    // Who comes now waits at the listener for a moment at most.
+    notify::ready();
     api.run(listener, shutdown).await.during("the API server failed")?;
     ownership.release()
 }
