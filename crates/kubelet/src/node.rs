@@ -90,9 +90,7 @@ impl NodeKeeper {
         let hand_over = async move {
             while ranges.changed().await.is_ok() {
                 let Some(pod_cidr) = ranges.borrow_and_update().clone() else { continue };
-                let config = RuntimeConfig { network_config: Some(NetworkConfig { pod_cidr: pod_cidr.clone() }) };
-                while let Err(error) = context.engine.update_runtime_config(config.clone()).await {
-                    tracing::warn!(%error, pod_cidr, "engine does not take the pod address range");
+                while !give_range(&context, &pod_cidr).await {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
                 changed.notify_one();
@@ -150,7 +148,13 @@ impl NodeKeeper {
         let mut pause = Duration::from_millis(50);
         loop {
             match tokio::time::timeout(WRITE, self.register_once(&api)).await {
-                Ok(Ok(node)) => return node.status.unwrap_or_default(),
+                Ok(Ok(node)) => {
+                    // A node that had its range before is not told to be without a network.
+                    if let Some(range) = pod_range(&node) {
+                        give_range(&self.context, &range).await;
+                    }
+                    return node.status.unwrap_or_default();
+                }
                 Ok(Err(error)) => tracing::debug!(%error, "node not registered"),
                 Err(_) => tracing::warn!("node not registered in time"),
             }
@@ -207,6 +211,16 @@ impl NodeKeeper {
             Err(_) => Err("timed out".to_owned()),
         }
     }
+}
+
+/// Hands the node's address range to the engine; whether it took it.
+async fn give_range(context: &Context, pod_cidr: &str) -> bool {
+    let config = RuntimeConfig { network_config: Some(NetworkConfig { pod_cidr: pod_cidr.to_owned() }) };
+    let given = context.engine.update_runtime_config(config).await;
+    if let Err(error) = &given {
+        tracing::warn!(%error, pod_cidr, "engine does not take the pod address range");
+    }
+    given.is_ok()
 }
 
 fn pod_range(node: &Node) -> Option<String> {

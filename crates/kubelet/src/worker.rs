@@ -23,8 +23,8 @@ use crate::context::Context;
 use crate::podlife::{self, Input, Observed, Probed, Progress, State, Verdict};
 use crate::probes::ProbeSet;
 use crate::record::ContainerEvents;
-use crate::spec;
 use crate::volumes::Kept;
+use crate::{spec, statics};
 use act::Finished;
 pub(crate) use inbox::Inbox;
 
@@ -39,6 +39,8 @@ pub(crate) struct Worker {
     /// The status decided on last, and the one that the API server took last.
     status: PodStatus,
     told: PodStatus,
+    /// The revision at which it was taken.
+    told_at: u64,
     telling: bool,
     tell_failures: u32,
     tell_retry: Option<Timestamp>,
@@ -70,6 +72,7 @@ impl Worker {
             progress: Progress::default(),
             status: told.clone(),
             told,
+            told_at: 0,
             telling: false,
             tell_failures: 0,
             tell_retry: None,
@@ -162,6 +165,10 @@ impl Worker {
         if let Some(pod) = news.pod {
             self.pod = pod;
             self.take_foreign_conditions();
+            // What is older than the last word says nothing about it; a static pod has its mirror.
+            if !self.telling && tell::revision(&self.pod) > self.told_at && !statics::is_static(&self.pod) {
+                tell::contradict(&mut self.told, &self.pod);
+            }
             if self.downward_changed(&news.changed) {
                 self.renew_at = Some(Timestamp::now());
             }

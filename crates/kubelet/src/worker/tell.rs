@@ -18,7 +18,8 @@ const WRITE: Duration = Duration::from_secs(20);
 
 /// What became of a word.
 pub(super) enum Told {
-    Taken(Box<PodStatus>),
+    /// With the pod as it is at the API server then.
+    Taken(Box<PodStatus>, Box<Pod>),
     /// The pod is not there any more.
     Gone,
     Failed,
@@ -45,7 +46,7 @@ impl Worker {
             let (params, patch) = (PatchParams::default(), Patch::Strategic(&patch));
             let written = tokio::time::timeout(WRITE, api.patch_status(&name, &params, &patch)).await;
             Finished::Told(match written {
-                Ok(Ok(_)) => Told::Taken(status),
+                Ok(Ok(answer)) => Told::Taken(status, Box::new(answer)),
                 Ok(Err(error)) if write::is_not_found(&error) && !is_static => Told::Gone,
                 Ok(Err(error)) => {
                     tracing::warn!(name, namespace, %error, "pod status not written");
@@ -59,9 +60,12 @@ impl Worker {
     pub(super) fn take_told(&mut self, told: Told) {
         self.telling = false;
         match told {
-            Told::Taken(status) => {
+            Told::Taken(status, answer) => {
                 self.told = *status;
                 self.tell_failures = 0;
+                self.told_at = revision(&answer);
+                let newer = if revision(&self.pod) > self.told_at { &*self.pod } else { &*answer };
+                contradict(&mut self.told, newer);
             }
             // The watch will say so, too; until then there is nobody to tell.
             Told::Gone => self.told = self.status.clone(),
@@ -73,6 +77,24 @@ impl Worker {
             }
         }
     }
+}
+
+/// Conditions of the kubelet's own that others wrote over (a node that was thought dead, say) count as not told.
+pub(super) fn contradict(told: &mut PodStatus, api: &Pod) {
+    let api = api.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let told = told.conditions.get_or_insert_default();
+    told.retain_mut(|condition| {
+        let Some(theirs) = api.iter().find(|theirs| theirs.type_ == condition.type_) else { return false };
+        if theirs.status != condition.status {
+            condition.clone_from(theirs);
+        }
+        true
+    });
+}
+
+/// Which state of the object this is; later ones are greater.
+pub(super) fn revision(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 /// A static pod is told of through its mirror, which has a uid of its own.
@@ -145,6 +167,23 @@ mod tests {
         let of = |value| serde_json::from_value::<PodStatus>(value).unwrap();
         let found = patch(&of(old), &of(new), Some("u")).map_or(Value::Null, |patch| patch["status"].clone());
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_others_wrote_over_is_told_again() {
+        let of = |ready: &str| -> PodStatus {
+            serde_json::from_value(
+                json!({"conditions": [{"type": "Ready", "status": ready}, {"type": "PodScheduled", "status": "True"}]}),
+            )
+            .unwrap()
+        };
+        let mut told = of("True");
+        contradict(&mut told, &Pod { status: Some(of("False")), ..Default::default() });
+        let again = patch(&told, &of("True"), None).unwrap();
+        assert_eq!(again["status"], json!({"conditions": [{"type": "Ready", "status": "True"}]}));
+        let mut told = of("True");
+        contradict(&mut told, &Pod { status: Some(of("True")), ..Default::default() });
+        assert_eq!(patch(&told, &of("True"), None), None);
     }
 
     #[test]
