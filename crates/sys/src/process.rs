@@ -110,6 +110,21 @@ pub fn wait_pidfd(pidfd: &OwnedFd, milliseconds: u16) -> io::Result<bool> {
     Ok(poll(&mut fds, milliseconds)? > 0)
 }
 
+/// The process whose command line has all of these words, if there is one.
+pub fn with_arguments(wanted: &[&str]) -> io::Result<Option<i32>> {
+    for entry in std::fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // One that has just ended, or a zombie, has none.
+        let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        if wanted.iter().all(|word| words.contains(&word.as_bytes())) {
+            return Ok(Some(pid));
+        }
+    }
+    Ok(None)
+}
+
 /// The kernel's start time of a process, which tells it from a later one with the same id.
 pub fn start_time(pid: i32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -130,6 +145,16 @@ mod tests {
         kill(pid, 9).unwrap();
         assert!(wait_pidfd(&handle, 5000).unwrap());
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_is_found_by_its_words() {
+        let mut child = std::process::Command::new("sleep").arg("61.25").spawn().unwrap();
+        let found = with_arguments(&["61.25", "sleep"]).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found, Some(child.id().cast_signed()));
+        assert_eq!(with_arguments(&["61.25", "no-such-word"]).unwrap(), None);
     }
 
     #[test]
