@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver::{ApiServer, User};
+use client::election::Election;
 use cluster::balancer::Balancer;
 use cluster::node::{NodeFiles, NodeSettings};
 use cluster::pki::{Leaf, Pki};
@@ -31,7 +32,8 @@ use crate::store;
 pub(crate) use config::{advertise_address, api_certificates, kubelet_certificate, node_name, server_node};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use machines::{
-    Fleet, control_planes, network as node_network, nodes as node_directories, serving, teardown as take_machines_down,
+    Fleet, SeenMachine, control_planes, network as node_network, nodes as node_directories, seen as machines_seen,
+    serving, teardown as take_machines_down,
 };
 pub(crate) use node::{Clients, Node};
 
@@ -76,7 +78,7 @@ pub(crate) async fn run(
     };
     started(name.clone())?;
     let mut roles = Roles::new(shutdown.clone());
-    lead(&mut roles, args, &api, &pki)?;
+    lead(&mut roles, args, &api, &pki, &name);
     let engine = match args.without_node {
         true => None,
         false => Some(beside(&mut roles, &api, instance, &pki, &settings, address).await?),
@@ -189,18 +191,17 @@ fn controllers(args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki) -> controller
 
 /// Runs the parts of which one in the cluster is at work. A server that is alone on its store does not elect: it would
 /// only wait for its own lease after a crash.
-fn lead(roles: &mut Roles, args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki) -> Result<(), Problem> {
-    let elect = |role| args.etcd.is_given().then(|| leader::here(role)).transpose();
+fn lead(roles: &mut Roles, args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki, name: &str) {
+    let elect = |role| args.etcd.is_given().then(|| Election::new(role, name));
     let own = api.client(User::authenticated("system:kube-controller-manager", &[]));
     let config = controllers(args, api, pki);
     let work = move |guard: Guarded, ended| Controllers::build(guarded(&config, &guard)).run(ended);
-    roles.run("controller-manager", leader::run(own, elect("kube-controller-manager")?, roles.stop(), work));
+    roles.run("controller-manager", leader::run(own, elect("kube-controller-manager"), roles.stop(), work));
     let own = api.client(User::authenticated("system:kube-scheduler", &[]));
     let client = own.clone();
     let work =
         move |guard: Guarded, ended| Scheduler::build(scheduler::Config::default(), guard(client.clone())).run(ended);
-    roles.run("scheduler", leader::run(own, elect("kube-scheduler")?, roles.stop(), work));
-    Ok(())
+    roles.run("scheduler", leader::run(own, elect("kube-scheduler"), roles.stop(), work));
 }
 
 /// The controllers of one term as the leader.

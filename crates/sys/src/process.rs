@@ -96,7 +96,10 @@ pub fn pidfd(pid: i32) -> io::Result<OwnedFd> {
 pub async fn ended(pid: i32) -> io::Result<()> {
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
-    let handle = pidfd(pid)?;
+    let handle = match pidfd(pid) {
+        Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => return Ok(()),
+        handle => handle?,
+    };
     // SAFETY: the descriptor is given away and closed by nobody but its new owner.
     let watched = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) };
     let watched = watched.map_err(|e| io::Error::other(e.to_string()))?;

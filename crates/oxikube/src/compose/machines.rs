@@ -72,9 +72,14 @@ impl Record {
         }
     }
 
+    /// How many of the machines are masters, the first ones; none when the host is the only one.
+    fn masters(&self) -> usize {
+        if self.control_planes > 1 { self.control_planes as usize } else { 0 }
+    }
+
     fn machines(&self, instance: &Instance) -> Result<Vec<Machine>, Problem> {
         let network = Network::new(&self.instance, self.network);
-        let last = if self.control_planes > 1 { self.nodes } else { self.nodes.saturating_sub(1) };
+        let last = if self.masters() > 0 { self.nodes } else { self.nodes.saturating_sub(1) };
         let made = (1..=last).map(|number| network.machine(number, instance.root()));
         made.collect::<Option<_>>().ok_or_else(|| {
             Problem::new(format!(
@@ -103,7 +108,7 @@ impl Fleet {
             .and_then(|()| fs::write(&path, serde_json::to_vec_pretty(&record).unwrap_or_default()));
         written.map_err(|e| file(&path, &e))?;
         let network = Network::new(&args.name, args.node_network);
-        let masters = if control_planes > 1 { control_planes as usize } else { 0 };
+        let masters = record.masters();
         let servers = machines.iter().take(masters).map(|m| SocketAddr::new(m.address.into(), args.api_port)).collect();
         let server = match masters {
             0 => format!("https://{}:{}", network.gateway(), args.api_port),
@@ -196,9 +201,31 @@ fn cgroup(instance: &str) -> String {
 /// Data directories of all nodes of an instance.
 pub(crate) fn nodes(instance: &Instance) -> Result<Vec<PathBuf>, Problem> {
     let Some(record) = Record::read(instance)? else { return Ok(vec![instance.root().to_owned()]) };
-    let host = (record.control_planes == 1).then(|| instance.root().to_owned());
+    let host = (record.masters() == 0).then(|| instance.root().to_owned());
     let machines = record.machines(instance)?.into_iter().map(|machine| machine.root);
     Ok(host.into_iter().chain(machines).collect())
+}
+
+/// A machine with several masters or nodes beside it, as it is now.
+#[derive(Debug)]
+pub(crate) struct SeenMachine {
+    pub(crate) machine: Machine,
+    pub(crate) is_master: bool,
+    /// What is to run on it, and the process that does.
+    pub(crate) parts: Vec<(&'static str, Option<i32>)>,
+}
+
+/// Looks at the machines of an instance.
+pub(crate) fn seen(instance: &Instance) -> Result<Vec<SeenMachine>, Problem> {
+    let Some(record) = Record::read(instance)? else { return Ok(Vec::new()) };
+    let masters = record.masters();
+    let look = |(number, machine): (usize, Machine)| {
+        let is_master = number < masters;
+        let parts = Part::ALL.into_iter().filter(|part| is_master || *part == Part::Node);
+        let parts = parts.map(|part| Ok((part.name(), part.running(&machine)?))).collect::<Result<_, Problem>>()?;
+        Ok(SeenMachine { machine, is_master, parts })
+    };
+    record.machines(instance)?.into_iter().enumerate().map(look).collect()
 }
 
 /// The files of a kubelet's serving certificate.
@@ -236,7 +263,7 @@ async fn take_down(machine: &Machine, network: &Network) -> Result<(), Problem> 
         machine.make(network).await.during(&what)?;
         for part in [Part::Master, Part::Etcd] {
             if let Some(pid) = part.running(machine)? {
-                process::end(pid).await?;
+                part.end(pid).await?;
             }
         }
         let mut down = Command::new(std::env::current_exe().during("cannot find this program")?);

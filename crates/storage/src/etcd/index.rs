@@ -22,7 +22,7 @@ use crate::{ReadError, Revision};
 /// A watch that is this late may be quiet: it is made to move.
 const QUIET: Duration = Duration::from_millis(25);
 /// A watch that is this late is given up for one at another member.
-const STUCK: Duration = Duration::from_millis(1500);
+pub(super) const STUCK: Duration = Duration::from_millis(1500);
 /// Reads that may wait for the next question.
 const QUEUE: usize = 4096;
 

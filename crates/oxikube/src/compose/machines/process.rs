@@ -7,9 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cluster::machines::Machine;
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 
 use crate::problem::{During, Problem, file};
@@ -21,6 +19,8 @@ const PAUSE_OF_MASTERS: (Duration, Duration) = (Duration::from_millis(50), Durat
 const LONG: Duration = Duration::from_secs(60);
 /// A process that does not end by itself in this time is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A member of etcd that leads waits for a successor, and there is none when all end. What it acknowledged is on disk.
+const PATIENCE_OF_ETCD: Duration = Duration::from_secs(1);
 
 /// What a process is, in the order in which they start; they stop in the reverse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,11 @@ impl Part {
             Self::Node => PAUSE,
             Self::Etcd | Self::Master => PAUSE_OF_MASTERS,
         }
+    }
+
+    /// Asks its process to end, and kills it when it does not.
+    pub(super) async fn end(self, pid: i32) -> Result<(), Problem> {
+        end(pid, if self == Self::Etcd { PATIENCE_OF_ETCD } else { PATIENCE }).await
     }
 
     /// Words by which its process is told from all others.
@@ -125,7 +130,7 @@ impl Process {
         };
         let ended = tokio::select! {
             ended = sys::process::ended(pid) => ended.during(failed),
-            () = shutdown.cancelled() => end(pid).await,
+            () = shutdown.cancelled() => self.part.end(pid).await,
         };
         if let Some(mut child) = child {
             child.try_wait().during(failed)?;
@@ -146,31 +151,16 @@ impl Process {
     }
 }
 
-/// Asks a process to end, and kills it when it does not.
-pub(super) async fn end(pid: i32) -> Result<(), Problem> {
-    match kill(Pid::from_raw(pid), Signal::SIGTERM) {
-        Ok(()) => {}
-        Err(Errno::ESRCH) => return Ok(()),
-        Err(error) => return Err(error).during(format!("cannot stop process {pid}")),
-    }
+async fn end(pid: i32, patience: Duration) -> Result<(), Problem> {
+    let failed = format!("cannot stop process {pid}");
+    sys::process::kill(pid, Signal::SIGTERM as i32).during(&failed)?;
     // One that was stopped (SIGSTOP) hears of it only when it goes on.
-    sys::process::kill(pid, Signal::SIGCONT as i32).during(format!("cannot stop process {pid}"))?;
-    match tokio::time::timeout(PATIENCE, sys::process::ended(pid)).await {
-        Ok(Err(error)) if error.raw_os_error() != Some(Errno::ESRCH as i32) => {
-            Err(error).during("cannot watch the process")
-        }
-        Ok(_) => Ok(()),
-        Err(_) => {
-            sys::process::kill(pid, Signal::SIGKILL as i32).during(format!("cannot kill process {pid}"))?;
-            sys::process::ended(pid)
-                .await
-                .or_else(|e| match e.raw_os_error() {
-                    Some(code) if code == Errno::ESRCH as i32 => Ok(()),
-                    _ => Err(e),
-                })
-                .during("cannot watch the process")
-        }
+    sys::process::kill(pid, Signal::SIGCONT as i32).during(&failed)?;
+    if let Ok(ended) = tokio::time::timeout(patience, sys::process::ended(pid)).await {
+        return ended.during(failed);
     }
+    sys::process::kill(pid, Signal::SIGKILL as i32).during(&failed)?;
+    sys::process::ended(pid).await.during(failed)
 }
 
 /// Where a program is that is not of this project.
