@@ -35,7 +35,9 @@ pub async fn from_kubeconfig(path: &Path) -> Result<kube::Client, ConnectError> 
 
 /// The same, to another server than the file names.
 pub async fn from_kubeconfig_to(path: &Path, server: Uri) -> Result<kube::Client, ConnectError> {
-    build(kube::Config { cluster_url: server, ..read(path).await? })
+    let mut config = read(path).await?;
+    config.cluster_url = server;
+    build(config)
 }
 
 async fn read(path: &Path) -> Result<kube::Config, ConnectError> {
