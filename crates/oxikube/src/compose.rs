@@ -49,7 +49,7 @@ pub(crate) async fn run(
     started: impl FnOnce(String) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
     let listener = bind(SocketAddr::from(([0, 0, 0, 0], args.api_port)), "--api-port").await?;
-    let fleet = Fleet::open(instance, args)?;
+    let fleet = Fleet::open(instance, args).await?;
     if let Some(fleet) = &fleet {
         fleet.make().await?;
     }

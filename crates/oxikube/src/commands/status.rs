@@ -122,8 +122,14 @@ async fn ready(client: &kube::Client) -> Result<(), String> {
     match client.request_text(request).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) => Err(failing(&status.message)),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(with_causes(&error)),
     }
+}
+
+/// An error of a connection says little; its causes do.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string);
+    causes.last().unwrap_or_else(|| error.to_string())
 }
 
 /// Of what `/readyz` answers, the checks that failed.

@@ -3,6 +3,7 @@
 //! A machine's processes are no part of the server: they go on when the server is killed, and the next server takes them up.
 //! With one master the server is it, and the host has a node; with several the machines have all of the cluster.
 
+mod etcd;
 mod masters;
 mod process;
 
@@ -37,6 +38,8 @@ pub(crate) struct Fleet {
     server: String,
     /// How many of the machines are masters, the first ones; none when the server is the only one.
     masters: usize,
+    /// The program of their store; where there are none it is not needed.
+    etcd: Option<PathBuf>,
     args: ServerArgs,
 }
 
@@ -92,17 +95,19 @@ impl Record {
 
 impl Fleet {
     /// What the command line asks for, or else what there was; none for a cluster of one machine.
-    pub(crate) fn open(instance: &Instance, args: &ServerArgs) -> Result<Option<Self>, Problem> {
+    pub(crate) async fn open(instance: &Instance, args: &ServerArgs) -> Result<Option<Self>, Problem> {
         if args.without_node {
             return Ok(None);
         }
         let before = Record::read(instance)?;
-        let (nodes, control_planes) = masters::counts(args, before.as_ref(), instance)?;
+        let used = fs::read_dir(instance.path("store")).is_ok_and(|mut files| files.next().is_some());
+        let (nodes, control_planes) = masters::counts(args, before.as_ref(), used)?;
         if nodes < 2 {
             return Ok(None);
         }
         let record = Record { instance: args.name.clone(), network: args.node_network, nodes, control_planes };
         let machines = record.machines(instance)?;
+        let etcd = if record.masters() > 0 { Some(etcd::program().await?) } else { None };
         let path = Record::path(instance);
         let written = fs::create_dir_all(instance.path("nodes"))
             .and_then(|()| fs::write(&path, serde_json::to_vec_pretty(&record).unwrap_or_default()));
@@ -122,7 +127,7 @@ impl Fleet {
             servers,
             ..NodeSettings::new(&args.name, "")
         };
-        Ok(Some(Self { network, machines, common, server, masters, args: args.clone() }))
+        Ok(Some(Self { network, machines, common, server, masters, etcd, args: args.clone() }))
     }
 
     /// The host's address among the machines.
@@ -183,7 +188,7 @@ impl Fleet {
         let own = std::env::current_exe().during("cannot find this program")?;
         let log = &self.args.log;
         let log = [format!("--logging-format={}", log.logging_format), format!("--v={}", log.verbosity)];
-        let mut list = self.master_processes(&own)?;
+        let mut list = self.master_processes(&own);
         list.extend(self.machines.iter().map(|machine| {
             let mut arguments = process::command("node", &Part::Node.directory(machine));
             arguments.extend(log.clone());

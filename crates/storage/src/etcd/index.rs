@@ -57,6 +57,12 @@ async fn run(shared: Arc<Shared>, mut waiting: mpsc::Receiver<oneshot::Sender<An
             all.push(more);
         }
         let answer = ask(&shared).await;
+        // That nobody answered for so long is true for those, too, who came meanwhile.
+        while answer.is_err()
+            && let Ok(more) = waiting.try_recv()
+        {
+            all.push(more);
+        }
         for one in all {
             // Whoever asked may have gone away.
             drop(one.send(answer.clone()));

@@ -162,10 +162,3 @@ async fn end(pid: i32, patience: Duration) -> Result<(), Problem> {
     sys::process::kill(pid, Signal::SIGKILL as i32).during(&failed)?;
     sys::process::ended(pid).await.during(failed)
 }
-
-/// Where a program is that is not of this project.
-pub(super) fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&path).chain(["/usr/bin", "/usr/sbin", "/usr/local/bin"].map(PathBuf::from));
-    places.map(|place| place.join(program)).find(|file| file.is_file())
-}
