@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use futures::{StreamExt, pin_mut};
+use futures::{Stream, StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt};
@@ -79,16 +79,28 @@ pub(super) async fn list(api: &Api<ConfigMap>) -> (u64, HashMap<String, Stored>)
 }
 
 /// Watches until `last`, once that is known, has been seen.
-pub(super) async fn follow(api: Api<ConfigMap>, last: tokio::sync::watch::Receiver<u64>) -> History {
+pub(super) async fn follow(api: Api<ConfigMap>, mut last: tokio::sync::watch::Receiver<u64>) -> History {
     let mut history = History { epochs: Vec::new() };
     loop {
         let (from, start) = list(&api).await;
         let mut epoch = Epoch { from, start, changes: Vec::new() };
-        let ended = epoch.follow(&api, &last).await;
+        let ended = epoch.follow(&api, &mut last).await;
         history.epochs.push(epoch);
         if ended {
             return history;
         }
+    }
+}
+
+/// What comes next; nothing when the watch is to be looked after.
+async fn next(
+    stream: &mut (impl Stream<Item = kube::Result<WatchEvent<ConfigMap>>> + Unpin),
+    last: &mut tokio::sync::watch::Receiver<u64>,
+) -> Option<WatchEvent<ConfigMap>> {
+    tokio::select! {
+        event = tokio::time::timeout(SILENCE, stream.next()) => event.ok()??.ok(),
+        // Perhaps that was seen already.
+        _ = last.changed() => None,
     }
 }
 
@@ -102,40 +114,30 @@ impl Epoch {
     }
 
     /// True when all was seen, false when there is a gap.
-    async fn follow(&mut self, api: &Api<ConfigMap>, last: &tokio::sync::watch::Receiver<u64>) -> bool {
-        let mut revision = self.from;
-        loop {
+    async fn follow(&mut self, api: &Api<ConfigMap>, last: &mut tokio::sync::watch::Receiver<u64>) -> bool {
+        while self.to() < *last.borrow_and_update() {
             let params = WatchParams::default();
-            let begun = tokio::time::timeout(SILENCE, api.watch(&params, &revision.to_string())).await;
+            let begun = tokio::time::timeout(SILENCE, api.watch(&params, &self.to().to_string())).await;
             match begun {
                 Ok(Ok(stream)) => {
                     pin_mut!(stream);
-                    while let Ok(Some(Ok(event))) = tokio::time::timeout(SILENCE, stream.next()).await {
+                    while let Some(event) = next(&mut stream, last).await {
                         match event {
                             WatchEvent::Added(map) => self.push(Kind::Added, &map),
                             WatchEvent::Modified(map) => self.push(Kind::Modified, &map),
                             WatchEvent::Deleted(map) => self.push(Kind::Deleted, &map),
-                            WatchEvent::Bookmark(mark) => {
-                                revision = mark.metadata.resource_version.parse().unwrap();
-                                continue;
-                            }
+                            WatchEvent::Bookmark(_) => {}
                             WatchEvent::Error(status) if status.code == 410 => return false,
                             WatchEvent::Error(_) => break,
-                        }
-                        revision = self.to();
-                        if revision >= *last.borrow() {
-                            return true;
                         }
                     }
                 }
                 Ok(Err(kube::Error::Api(status))) if status.code == 410 => return false,
                 _ => {}
             }
-            if self.from >= *last.borrow() {
-                return true;
-            }
             tokio::time::sleep(PAUSE).await;
         }
+        true
     }
 
     fn push(&mut self, kind: Kind, map: &ConfigMap) {
@@ -150,11 +152,11 @@ impl Epoch {
             assert!(now.revision > before, "once, and in order: {change:?} after {before}");
             before = now.revision;
             let was = if *kind == Kind::Deleted { state.remove(name) } else { state.insert(name.clone(), now.clone()) };
-            match (kind, &was) {
-                (Kind::Added, None) => {}
-                (Kind::Modified | Kind::Deleted, Some(was)) if was.uid == now.uid => {}
-                _ => panic!("{change:?} does not follow on {was:?}"),
-            }
+            let follows = match (kind, &was) {
+                (Kind::Added, was) => was.is_none(),
+                (Kind::Modified | Kind::Deleted, was) => was.as_ref().is_some_and(|was| was.uid == now.uid),
+            };
+            assert!(follows, "{change:?} does not follow on {was:?}");
         }
         state
     }
@@ -178,8 +180,8 @@ pub(super) fn check(outcome: &Outcome) {
         assert_eq!(left, other, "all masters have the same");
     }
     for history in &outcome.histories {
-        let end = history.epochs.iter().map(Epoch::replayed).next_back().unwrap();
-        assert_eq!(&end, left, "what a watch has told is what there is");
+        let ends: Vec<_> = history.epochs.iter().map(Epoch::replayed).collect();
+        assert_eq!(ends.last(), Some(left), "what a watch has told is what there is");
     }
     for acknowledged in &outcome.acknowledged {
         match acknowledged {
@@ -194,5 +196,44 @@ pub(super) fn check(outcome: &Outcome) {
                 assert!(superseded || there == Some(stored), "{name}: {stored:?} was acknowledged, {there:?} is there");
             }
         }
+    }
+}
+
+mod tests {
+    use super::*;
+
+    fn stored(revision: u64) -> Stored {
+        Stored { revision, uid: "u".to_owned(), value: revision.to_string() }
+    }
+
+    /// Two watches on three changes of one object, all of them acknowledged.
+    fn outcome() -> Outcome {
+        let change = |(kind, revision)| Change { name: "a".to_owned(), kind, state: stored(revision) };
+        let changes = [(Kind::Added, 3), (Kind::Modified, 5), (Kind::Modified, 6)].map(change).to_vec();
+        let history = || History { epochs: vec![Epoch { from: 2, start: HashMap::new(), changes: changes.clone() }] };
+        let left = HashMap::from([("a".to_owned(), stored(6))]);
+        let acknowledged = [3, 5, 6].map(|revision| Acknowledged::Stored("a".to_owned(), stored(revision)));
+        Outcome {
+            acknowledged: acknowledged.into(),
+            histories: vec![history(), history()],
+            left: vec![left.clone(), left],
+        }
+    }
+
+    /// Whether the check finds what is changed about it.
+    fn is_found(spoil: impl FnOnce(&mut Outcome)) -> bool {
+        let mut outcome = outcome();
+        spoil(&mut outcome);
+        std::panic::catch_unwind(|| check(&outcome)).is_err()
+    }
+
+    #[test]
+    fn the_check_of_a_storm_finds_what_is_wrong() {
+        assert!(!is_found(|_| {}));
+        assert!(is_found(|o| drop(o.histories[0].epochs[0].changes.remove(1))), "a watch missed a change");
+        assert!(is_found(|o| o.histories[0].epochs[0].changes.swap(1, 2)), "a watch was out of order");
+        assert!(is_found(|o| o.acknowledged.push(Acknowledged::Stored("b".into(), stored(4)))), "a write is lost");
+        assert!(is_found(|o| o.acknowledged.push(Acknowledged::Deleted("u".into()))), "what was deleted is there");
+        assert!(is_found(|o| drop(o.left[1].remove("a"))), "a master has something else");
     }
 }
