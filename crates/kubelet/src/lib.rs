@@ -10,6 +10,7 @@ mod config;
 mod container;
 mod context;
 mod dns;
+mod eviction;
 mod hosts;
 mod housekeeping;
 mod images;
