@@ -22,6 +22,7 @@ use crate::pods::Pods;
 use crate::{qos, sandbox, spec};
 use local::OnDisk;
 use rank::Candidate;
+pub use signals::is_eviction_limit;
 use signals::{Shortage, Signal};
 
 const EVICTED: &str = "Evicted";
@@ -86,6 +87,9 @@ impl Keeper {
     async fn look(&mut self) {
         let mut shortages = self.shortages();
         self.tell(Pressure::of(&shortages));
+        if shortages.is_empty() && !self.active().iter().any(|pod| local::is_limited(pod)) {
+            return;
+        }
         let stats = match self.context.engine.list_container_stats(None).await {
             Ok(stats) => stats,
             Err(error) => return tracing::debug!(%error, "engine gives no figures"),

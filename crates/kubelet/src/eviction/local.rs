@@ -129,7 +129,7 @@ mod tests {
         std::fs::create_dir(folder.path().join("a")).unwrap();
         std::fs::write(folder.path().join("a/b"), vec![1_u8; 100_000]).unwrap();
         let (bytes, inodes) = usage(folder.path());
-        assert!(bytes >= 100_000 && bytes < 200_000, "{bytes}");
+        assert!((100_000..200_000).contains(&bytes), "{bytes}");
         assert_eq!(inodes, 2);
     }
 }

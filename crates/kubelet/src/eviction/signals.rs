@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
 use crate::node::Facts;
 
 /// Something that can run out.
@@ -18,13 +20,13 @@ pub(crate) enum Signal {
 impl Signal {
     const ALL: [Self; 4] = [Self::Memory, Self::Storage, Self::Inodes, Self::Pids];
 
-    /// As thresholds are written.
-    fn threshold(self) -> &'static str {
+    /// As thresholds are written. Images and everything else share a file system here, so both names mean it.
+    fn thresholds(self) -> &'static [&'static str] {
         match self {
-            Self::Memory => "memory.available",
-            Self::Storage => "nodefs.available",
-            Self::Inodes => "nodefs.inodesFree",
-            Self::Pids => "pid.available",
+            Self::Memory => &["memory.available"],
+            Self::Storage => &["nodefs.available", "imagefs.available"],
+            Self::Inodes => &["nodefs.inodesFree", "imagefs.inodesFree"],
+            Self::Pids => &["pid.available"],
         }
     }
 
@@ -66,9 +68,9 @@ pub(crate) fn shortages(limits: &BTreeMap<String, String>, facts: &Facts, folder
 
 fn passed(limits: &BTreeMap<String, String>, level: impl Fn(Signal) -> Option<Level>) -> Vec<Shortage> {
     let of = |signal: Signal| {
-        let limit = limits.get(signal.threshold())?;
-        let level = level(signal)?;
-        let threshold = crate::node::threshold(Some(limit), level.capacity);
+        let limits: Vec<&String> = signal.thresholds().iter().filter_map(|name| limits.get(*name)).collect();
+        let level = if limits.is_empty() { None } else { level(signal) }?;
+        let threshold = limits.into_iter().map(|limit| crate::node::threshold(Some(limit), level.capacity)).max()?;
         (level.available < threshold).then_some(Shortage { signal, threshold, available: level.available })
     };
     Signal::ALL.into_iter().filter_map(of).collect()
@@ -99,6 +101,16 @@ fn level(signal: Signal, facts: &Facts, folder: &Path) -> Option<Level> {
     }
 }
 
+/// Whether an eviction limit means something: a known signal, and a quantity or a percentage.
+pub fn is_eviction_limit(signal: &str, quantity: &str) -> bool {
+    let known = Signal::ALL.iter().any(|known| known.thresholds().contains(&signal));
+    let amount = match quantity.strip_suffix('%') {
+        Some(percent) => percent.parse::<f64>().is_ok_and(|percent| (0.0..=100.0).contains(&percent)),
+        None => crate::quantity::value(&Quantity(quantity.to_owned())).is_some_and(|value| value >= 0),
+    };
+    known && amount
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +128,8 @@ mod tests {
         assert_eq!(short("9%"), None);
         assert!(short("10%").is_some());
         assert!(passed(&BTreeMap::new(), |_| Some(Level { available: 0, capacity: 1 })).is_empty());
+        assert!(is_eviction_limit("nodefs.available", "10%") && is_eviction_limit("memory.available", "1Gi"));
+        assert!(!is_eviction_limit("nodefs.available", "110%") && !is_eviction_limit("memory", "1Gi"));
+        assert!(!is_eviction_limit("pid.available", "many"));
     }
 }
