@@ -14,8 +14,8 @@ pub const CLASS: &str = "oxikube";
 pub const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
 /// On a node: the ports at which its gateway answers, as `80,443`.
 pub const PORTS: &str = "gateway.oxikube.io/ports";
-/// Where an Ingress named its class before there was a field for it.
-const OLD_CLASS: &str = "kubernetes.io/ingress.class";
+/// On an Ingress: its class, from before there was a field for it.
+pub const OLD_CLASS: &str = "kubernetes.io/ingress.class";
 
 /// The classes of the built-in gateway.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
