@@ -7,5 +7,6 @@ pub mod balancer;
 pub mod etcd;
 pub mod kubeconfig;
 pub mod machines;
+pub mod master;
 pub mod node;
 pub mod pki;

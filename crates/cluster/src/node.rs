@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use crate::pki::{Leaf, Pki, PkiError, write};
+
+/// Where a node's own balancer listens, when there are several API servers.
+pub const BALANCER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7443);
 
 /// What a node is told. The file is `DIR/node.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +39,9 @@ pub struct NodeSettings {
     /// Control group of everything on the node, where it is not called as the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
+    /// The API servers, where there are several: the node passes its own connections on to one that is alive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<SocketAddr>,
 }
 
 /// Why a node's files cannot be used.
@@ -76,6 +82,7 @@ impl NodeSettings {
             cluster_domain: "cluster.local".to_owned(),
             lease_duration_seconds: 40,
             cgroup: None,
+            servers: Vec::new(),
         }
     }
 

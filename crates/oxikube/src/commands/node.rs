@@ -1,6 +1,7 @@
 //! `oxikube node`: kubelet, container engine, service proxy and resolver of one node, in one process.
 
 use clap::Args;
+use cluster::balancer::Balancer;
 use cluster::node::NodeFiles;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,10 @@ pub(crate) async fn run(args: NodeArgs, shutdown: CancellationToken) -> Result<(
     // One identity for all: what a node's proxy and resolver have to read, nodes may read.
     let clients = Clients { kubelet: client.clone(), proxy: client.clone(), dns: client };
     let mut roles = Roles::new(shutdown);
+    if !settings.servers.is_empty() {
+        let listener = compose::bind(cluster::node::BALANCER, "another program's configuration").await?;
+        roles.run("balancer", Balancer::new(settings.servers.clone()).run(listener, roles.stop()));
+    }
     node.run(&mut roles, &instance, kubelet, clients).await?;
     ownership.record(&Running {
         pid: std::process::id().cast_signed(),
