@@ -100,12 +100,9 @@ fn an_ingress_is_served_at_the_nodes_address() {
     the_port_is_the_gateways(&cluster);
 
     cluster.kubectl(&["delete", "ingress", "shop"]).must();
-    eventually("the gateway is closed", || ask(&cluster, "http://kubernetes.default/", &[]).map_or(Ok(()), Err));
-    eventually("and the port is free for others", || {
-        let service = cluster.get(&["service", "late"])?;
-        let ip = service.pointer("/status/loadBalancer/ingress/0/ip");
-        ip.map(drop).ok_or_else(|| service["status"].to_string())
-    });
+    eventually("the gateway is closed", || ask(&cluster, "https://kubernetes.default/", &["-k"]).map_or(Ok(()), Err));
+    // The port is free for others.
+    says(&cluster, "http://kubernetes.default/", &[], "back");
 }
 
 fn hosts_and_paths(cluster: &Cluster) {
@@ -172,4 +169,37 @@ fn the_port_is_the_gateways(cluster: &Cluster) {
     cluster.kubectl(&["expose", "deployment", "back", "--name=late", "--port=80", "--type=LoadBalancer"]).must();
     told(cluster, "late", "port 80/TCP of node node-1 belongs to the gateway of ingresses");
     says(cluster, "http://kubernetes.default/", &[], "front");
+}
+
+#[test]
+fn every_node_serves_an_ingress() {
+    let cluster = Cluster::prepared();
+    cluster.up(&["--nodes=2"]);
+    cluster.import_nginx();
+    cluster.apply(&shops());
+    let pki = |name: &str| cluster.directory().join("pki").join(name).display().to_string();
+    let (certificate, key) = (format!("--cert={}", pki("apiserver.crt")), format!("--key={}", pki("apiserver.key")));
+    cluster.kubectl(&["create", "secret", "tls", "shop", &certificate, &key]).must();
+    cluster.kubectl(&["create", "ingress", "shop", "--rule=kubernetes.default/*=front:http,tls=shop"]).must();
+    let addresses = eventually("both nodes answer", || {
+        let ingress = cluster.get(&["ingress", "shop"])?;
+        let points = ingress.pointer("/status/loadBalancer/ingress").and_then(Value::as_array).cloned();
+        let points: Vec<String> =
+            points.iter().flatten().filter_map(|point| point["ip"].as_str().map(str::to_owned)).collect();
+        if points.len() == 2 { Ok(points) } else { Err(format!("{points:?}")) }
+    });
+    // A node of its own may read the certificate that the Ingress names, and shows it.
+    for address in addresses {
+        let resolve = format!("kubernetes.default:443:{address}");
+        eventually(&format!("{address} says who it is"), || {
+            let mut curl = cluster.command("curl");
+            curl.args(["-sS", "--max-time", "10", "--noproxy", "*", "--cacert", &pki("ca.crt"), "--resolve", &resolve]);
+            let output = curl.arg("https://kubernetes.default/").output().unwrap();
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            match text(&output.stdout) {
+                said if said.trim() == "front" => Ok(()),
+                said => Err(said + &text(&output.stderr)),
+            }
+        });
+    }
 }

@@ -1,5 +1,8 @@
 //! The ports of a gateway: connections in, bounded in number and time.
 
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
