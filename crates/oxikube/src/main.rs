@@ -4,6 +4,7 @@ mod accounts;
 mod cli;
 mod commands;
 mod compose;
+mod gateway;
 mod images;
 mod instance;
 mod leader;

@@ -1,4 +1,4 @@
-//! `oxikube node`: kubelet, container engine, service proxy and resolver of one node, in one process.
+//! `oxikube node`: kubelet, container engine, service proxy, resolver and gateway of one node, in one process.
 
 use clap::Args;
 use cluster::balancer::Balancer;
@@ -40,8 +40,8 @@ pub(crate) async fn run(args: NodeArgs, shutdown: CancellationToken) -> Result<(
     let client = client::connect::from_kubeconfig(&path).await.during(format!("cannot use {}", path.display()))?;
     let node = Node::open(&instance, &settings).await?;
     let kubelet = node.kubelet_config(&instance, address, compose::serving(&files));
-    // One identity for all: what a node's proxy and resolver have to read, nodes may read.
-    let clients = Clients { kubelet: client.clone(), proxy: client.clone(), dns: client };
+    // One identity for all: what a node's proxy, resolver and gateway have to read, nodes may read.
+    let clients = Clients { kubelet: client.clone(), proxy: client.clone(), dns: client.clone(), gateway: client };
     let mut roles = Roles::new(shutdown);
     if !settings.servers.is_empty() {
         let listener = compose::bind(cluster::node::BALANCER, "another program's configuration").await?;

@@ -46,6 +46,7 @@ pub(crate) fn server_node(args: &ServerArgs, fleet: Option<&Fleet>) -> Result<(N
     let settings = NodeSettings {
         address: Some(address),
         kubelet_port: args.kubelet_port,
+        gateway: args.gateway.ports(),
         cluster_cidr: args.cluster_cidr,
         service_cidr: args.service_cluster_ip_range,
         cluster_dns: args.cluster_dns,

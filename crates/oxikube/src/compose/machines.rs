@@ -126,6 +126,7 @@ impl Fleet {
             cluster_dns: args.cluster_dns,
             lease_duration_seconds: super::config::lease_duration(args.node_monitor_grace_period),
             servers,
+            gateway: args.gateway.ports(),
             ..NodeSettings::new(&args.name, "")
         };
         Ok(Some(Self { network, machines, common, server, masters, etcd, args: args.clone() }))
