@@ -101,6 +101,9 @@ enum Command {
     /// Print the administrator's kubeconfig
     #[command(after_help = "Example:\n  oxikube kubeconfig > ~/.kube/config")]
     Kubeconfig(DataDir),
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man(commands::man::ManArgs),
 }
 
 /// Which instance is meant.
@@ -250,6 +253,7 @@ pub(crate) fn run() -> Result<(), Problem> {
         Command::Certs(args) => commands::certs::run(args),
         Command::Token(args) => runtime()?.block_on(commands::token::run(args)),
         Command::Kubeconfig(data) => commands::kubeconfig::run(&data),
+        Command::Man(args) => commands::man::run::<Cli>(&args),
     }
 }
 
