@@ -29,15 +29,16 @@ pub(super) fn libraries(binary: &Path) -> Result<String, String> {
 /// Writes `oxikube_VERSION_ARCH.deb`.
 pub(super) fn write(package: &Package<'_>, entries: &[Entry], libraries: &str, out: &Path) -> Result<PathBuf, String> {
     let root = scratch("deb")?;
-    let mut size = 0;
-    let mut put = |path: PathBuf, mode: u32, bytes: &[u8]| {
-        size += bytes.len();
+    let put = |path: PathBuf, mode: u32, bytes: &[u8]| {
         let folder = path.parent().unwrap_or(&root);
         let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, bytes));
         written.and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(mode))).map_err(|e| said(&path, &e))
     };
+    let mut size = 0;
     for entry in entries {
-        put(root.join("usr").join(&entry.path), entry.mode, &entry.bytes()?)?;
+        let bytes = entry.bytes()?;
+        size += bytes.len();
+        put(root.join("usr").join(&entry.path), entry.mode, &bytes)?;
     }
     for script in SCRIPTS {
         let from = package.project.join("packaging/debian").join(script);
