@@ -279,6 +279,19 @@ mod tests {
     }
 
     #[test]
+    fn every_command_has_a_manual_page() {
+        use clap::CommandFactory;
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().to_str().unwrap().to_owned();
+        let Command::Man(args) = Cli::parse_from(["oxikube", "man", &dir]).command else { panic!("another command") };
+        commands::man::run::<Cli>(&args).unwrap();
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            assert!(folder.path().join(format!("oxikube-{}.1", command.get_name())).exists(), "{command}");
+        }
+        assert!(!folder.path().join("oxikube-man.1").exists());
+    }
+
+    #[test]
     fn durations() {
         assert_eq!(duration("120s"), Ok(Duration::from_secs(120)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
