@@ -18,7 +18,7 @@ pub(super) fn libraries(binary: &Path) -> Result<String, String> {
     let work = scratch("libraries")?;
     let control = work.join("debian/control");
     let written = fs::create_dir_all(work.join("debian"))
-        .and_then(|()| fs::write(&control, "Source: oxikube\n\nPackage: oxikube\n"));
+        .and_then(|()| fs::write(&control, "Source: oxikube\n\nPackage: oxikube\nArchitecture: any\n"));
     written.map_err(|e| said(&control, &e))?;
     let found = command(Command::new("dpkg-shlibdeps").args(["-O", "-e"]).arg(&binary).current_dir(&work))?;
     fs::remove_dir_all(&work).map_err(|e| said(&work, &e))?;
