@@ -18,6 +18,7 @@ mod refusals;
 mod roles;
 mod scaling;
 mod scheduling;
+mod storm;
 mod story;
 mod streams;
 mod tokens;

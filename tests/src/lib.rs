@@ -6,10 +6,12 @@
 mod cluster;
 mod engine;
 mod etcd;
+mod machines;
 mod network;
 mod wait;
 
 pub use cluster::{Cluster, Output};
 pub use engine::{Daemon, Engine};
 pub use etcd::Etcd;
+pub use machines::signal;
 pub use wait::eventually;

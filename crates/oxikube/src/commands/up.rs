@@ -105,8 +105,8 @@ async fn broken(server: Option<Started>, instance: &Instance) -> Problem {
 
 /// Starts `oxikube server` apart from this process and waits until its API answers.
 async fn start(args: &ServerArgs, instance: &Instance) -> Result<Started, Problem> {
-    // Folders first: the log goes into one of them.
-    drop(instance.own()?);
+    // Folders first: the log goes into one of them. What a server that crashed says of itself is not to be taken for the new one's.
+    instance.own()?.release()?;
     let log_path = instance.path("logs/server.log");
     rotate(&log_path)?;
     let log = std::fs::File::options().create(true).append(true).open(&log_path).map_err(|e| file(&log_path, &e))?;
