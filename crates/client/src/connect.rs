@@ -12,7 +12,7 @@ use tower::{BoxError, Service, ServiceExt};
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The file cannot be read or understood.
-    #[error("kubeconfig {path} cannot be used")]
+    #[error("kubeconfig {path} cannot be used: {source}")]
     Kubeconfig {
         /// The file.
         path: PathBuf,

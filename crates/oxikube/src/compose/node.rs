@@ -16,6 +16,7 @@ use sys::netlink::Netlink;
 
 use super::Roles;
 use super::engine::{self, Foreign};
+use crate::capabilities;
 use crate::images;
 use crate::instance::Instance;
 use crate::problem::{During, Problem};
@@ -51,6 +52,7 @@ fn ipv4(range: IpNet) -> Result<Ipv4Net, Problem> {
 impl Node {
     /// Opens network and engine, and takes up what an earlier process left running.
     pub(crate) async fn open(instance: &Instance, settings: &NodeSettings) -> Result<Self, Problem> {
+        capabilities::check()?;
         let links = podnet::Config {
             instance: settings.name.clone(),
             dir: instance.path("podnet"),
