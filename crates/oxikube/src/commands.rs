@@ -5,6 +5,7 @@ pub(crate) mod cri;
 pub(crate) mod down;
 pub(crate) mod image;
 pub(crate) mod kubeconfig;
+pub(crate) mod man;
 pub(crate) mod node;
 pub(crate) mod roles;
 pub(crate) mod server;
