@@ -16,7 +16,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::logging::{self, LogArgs};
-use crate::problem::{During, Problem, file};
+use crate::problem::{Problem, file};
 
 /// How a role reaches the API server.
 #[derive(Debug, Clone, Args)]

@@ -88,11 +88,6 @@ impl Node {
         // An engine of others leaves the pods' control groups to the kubelet.
         config.cgroups_per_qos = self.foreign.is_some();
         config.tls = Some(tls);
-        // Upstream's 10 and 15 % suit servers; of a large disk that people use for other things they are too much.
-        for signal in ["nodefs.available", "imagefs.available"] {
-            config.eviction_hard.insert(signal.to_owned(), "5%".to_owned());
-        }
-        config.image_gc_high_threshold = 90;
         config
     }
 
