@@ -40,7 +40,7 @@ fn a_data_directory_that_is_a_file() {
 fn a_missing_capability() {
     let cluster = Cluster::prepared();
     let mut up = cluster.command("setpriv");
-    up.args(["--bounding-set=-net_admin", "--inh-caps=-net_admin"]).arg(cluster.oxikube_command().get_program());
+    up.args(["--bounding-set=-net_admin", "--inh-caps=-net_admin"]).arg(tests::binary());
     let output = up.args(["up", "--timeout=20s", "--data-dir"]).arg(cluster.directory()).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && error.contains("a node needs CAP_NET_ADMIN"), "{error}");
