@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::cli::{ServerArgs, duration};
 use crate::compose;
 use crate::instance::{Instance, State};
+use crate::logging;
 use crate::manifests;
 use crate::problem::{During, Problem, file};
 use crate::progress::Progress;
@@ -108,8 +109,7 @@ async fn start(args: &ServerArgs, instance: &Instance) -> Result<Started, Proble
     // Folders first: the log goes into one of them. What a server that crashed says of itself is not to be taken for the new one's.
     instance.own()?.release()?;
     let log_path = instance.path("logs/server.log");
-    rotate(&log_path)?;
-    let log = std::fs::File::options().create(true).append(true).open(&log_path).map_err(|e| file(&log_path, &e))?;
+    let log = logging::open(&log_path)?;
     let errors = log.try_clone().map_err(|e| file(&log_path, &e))?;
     let before = std::fs::metadata(&log_path).map_or(0, |m| m.len());
     let binary = std::env::current_exe().during("cannot find this program")?;
@@ -144,15 +144,6 @@ fn ended(log: &Path, before: u64, status: std::process::ExitStatus) -> Problem {
 fn is_full(file: &Path) -> bool {
     const A_SENTENCE: u64 = 64 << 10;
     nix::sys::statvfs::statvfs(file).is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() < A_SENTENCE)
-}
-
-/// Keeps one old log when the present one is large.
-fn rotate(log: &Path) -> Result<(), Problem> {
-    const MAX: u64 = 16 << 20;
-    if std::fs::metadata(log).is_ok_and(|m| m.len() > MAX) {
-        std::fs::rename(log, log.with_extension("log.1")).map_err(|e| file(log, &e))?;
-    }
-    Ok(())
 }
 
 async fn connect(instance: &Instance) -> Result<kube::Client, Problem> {
