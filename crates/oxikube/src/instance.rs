@@ -100,9 +100,7 @@ impl Instance {
     fn check_format(&self) -> Result<(), Problem> {
         let path = self.path("VERSION");
         match fs::read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                fs::write(&path, format!("{FORMAT}\n")).map_err(|e| file(&path, &e))
-            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => replace(&path, &format!("{FORMAT}\n")),
             Err(e) => Err(file(&path, &e)),
             Ok(text) => match text.trim().parse::<u32>() {
                 Ok(format) if format <= FORMAT => Ok(()),
@@ -121,7 +119,7 @@ impl Instance {
     /// Keeps the instance's name, so that `down` finds what it left on the host even after a stop.
     pub(crate) fn keep_name(&self, name: &str) -> Result<(), Problem> {
         let path = self.path("NAME");
-        fs::write(&path, format!("{name}\n")).map_err(|e| file(&path, &e))
+        replace(&path, &format!("{name}\n"))
     }
 
     /// The name that was kept; none when no server has run here.
@@ -138,7 +136,7 @@ impl Instance {
                 self.root.display()
             )));
         }
-        fs::write(&path, format!("{engine}\n")).map_err(|e| file(&path, &e))
+        replace(&path, &format!("{engine}\n"))
     }
 
     /// The engine that was kept.
@@ -193,11 +191,11 @@ pub(crate) fn claim_name(name: &str) -> Result<UnixListener, Problem> {
     })
 }
 
-/// Writes a file so that whoever reads it sees all of the new text or all of the old.
+/// Writes a file so that whoever reads it, even after a power cut, sees all of the new text or all of the old.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Problem> {
     let temporary = path.with_extension("tmp");
     let written = File::create(&temporary)
-        .and_then(|mut f| f.write_all(text.as_bytes()))
+        .and_then(|mut f| f.write_all(text.as_bytes()).and_then(|()| f.sync_all()))
         .and_then(|()| fs::rename(&temporary, path));
     written.map_err(|e| file(path, &e))
 }

@@ -1,6 +1,7 @@
 //! oxikube: Kubernetes in one binary. The command line, and the wiring of the parts; nothing else lives here.
 
 mod accounts;
+mod capabilities;
 mod cli;
 mod commands;
 mod compose;
@@ -17,6 +18,7 @@ mod progress;
 mod store;
 mod why;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -36,7 +38,8 @@ fn main() -> ExitCode {
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("oxikube: {problem}");
+            // Standard error may be a file on a full disk: the exit code has to do then.
+            drop(writeln!(std::io::stderr(), "oxikube: {problem}"));
             ExitCode::FAILURE
         }
     }

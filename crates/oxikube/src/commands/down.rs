@@ -50,7 +50,11 @@ pub(crate) async fn run(args: &DownArgs) -> Result<(), Problem> {
     println!("containers and network removed");
     if args.purge {
         let root = instance.root();
-        std::fs::remove_dir_all(root).map_err(|e| file(root, &e))?;
+        match std::fs::remove_dir_all(root) {
+            // All in it is gone; the directory itself is where a disk of its own is mounted.
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {}
+            outcome => outcome.map_err(|e| file(root, &e))?,
+        }
         println!("data removed");
     }
     Ok(())

@@ -135,8 +135,15 @@ fn ended(log: &Path, before: u64, status: std::process::ExitStatus) -> Problem {
     let tail = String::from_utf8_lossy(tail);
     match tail.lines().rev().find_map(|l| l.strip_prefix("oxikube: ")) {
         Some(sentence) => Problem::new(sentence),
+        None if is_full(log) => file(log, &std::io::ErrorKind::StorageFull.into()),
         None => Problem::new(format!("the server ended at once ({status}); see {}", log.display())),
     }
+}
+
+/// Whether there is no room left beside a file, so that a server could not even say so.
+fn is_full(file: &Path) -> bool {
+    const A_SENTENCE: u64 = 64 << 10;
+    nix::sys::statvfs::statvfs(file).is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() < A_SENTENCE)
 }
 
 async fn connect(instance: &Instance) -> Result<kube::Client, Problem> {
