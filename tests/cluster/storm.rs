@@ -50,12 +50,12 @@ spec:
       terminationGracePeriodSeconds: 1
       volumes:
       - {name: locks, hostPath: {path: LOCKS, type: DirectoryOrCreate}}
-      - {name: busybox, hostPath: {path: /usr/bin/busybox, type: File}}
+      - {name: flock, hostPath: {path: /usr/bin/flock, type: File}}
       containers:
       - name: nginx
         image: nginx
-        command: [sh, -c, 'exec 9>/locks/$HOSTNAME; /busybox flock -n 9 || touch /locks/$HOSTNAME-runs-twice; exec nginx -g \"daemon off;\"']
-        volumeMounts: [{name: locks, mountPath: /locks}, {name: busybox, mountPath: /busybox}]
+        command: [sh, -c, 'exec 9>/locks/$HOSTNAME; /flock -n 9 || touch /locks/$HOSTNAME-runs-twice; exec nginx -g \"daemon off;\"']
+        volumeMounts: [{name: locks, mountPath: /locks}, {name: flock, mountPath: /flock}]
 ";
 
 fn seed() -> u64 {
