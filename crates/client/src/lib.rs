@@ -4,6 +4,7 @@
 //! Knows `kube::Client` and the metadata of objects; knows nothing of what a kind means. The same code runs over TLS
 //! and over the apiserver of the same process.
 
+pub mod certificate;
 pub mod connect;
 pub mod election;
 mod events;

@@ -10,6 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::pki::{Leaf, Pki, PkiError, write};
 
+/// The ConfigMap in `kube-system` from which a machine that joins takes what nodes are told.
+pub const CONFIG_MAP: &str = "oxikube-node";
+/// Its key with that: [`NodeSettings`] as JSON, of no node in particular.
+pub const CONFIG_KEY: &str = "node.json";
+
 /// What a node is told. The file is `DIR/node.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,6 +41,9 @@ pub struct NodeSettings {
     /// Control group of everything on the node, where it is not called as the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
+    /// The node asks the cluster for its certificates; otherwise whoever made it gives them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bootstrap: bool,
 }
 
 /// Why a node's files cannot be used.
@@ -76,6 +84,7 @@ impl NodeSettings {
             cluster_domain: "cluster.local".to_owned(),
             lease_duration_seconds: 40,
             cgroup: None,
+            bootstrap: false,
         }
     }
 

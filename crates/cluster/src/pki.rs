@@ -278,6 +278,15 @@ fn read(path: &Path) -> Result<String, PkiError> {
     fs::read_to_string(path).map_err(|source| PkiError::Io { path: path.into(), source })
 }
 
+/// Writes down what somebody else made.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
+    path.parent().map_or(Ok(()), make_folder)?;
+    write(path, text, mode)
+}
+
 /// Writes a file so that it is there whole or not at all.
 pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     let temporary = path.with_extension("tmp");

@@ -118,6 +118,7 @@ impl Kubelet {
         tasks.spawn(Arc::clone(&pods).listen());
         tasks.spawn(Arc::clone(&pods).relist(pod_informer.clone()));
         if let Some(server) = server {
+            tasks.spawn(server.keep_certified(Arc::clone(&context)));
             tasks.spawn(server.run(Arc::clone(&context), Arc::clone(&pods), shutdown.clone()));
         }
         tasks.spawn(localpath::run(Arc::clone(&context), informers.clone(), shutdown.clone()));

@@ -83,6 +83,17 @@ enum Command {
     /// Make keys, certificates and kubeconfigs
     #[command(after_help = "Example:\n  oxikube certs create --server https://10.0.0.1:6443")]
     Certs(commands::certs::CertsArgs),
+    /// Make this machine the first of a cluster that others join
+    #[command(after_help = "Example:\n  oxikube init")]
+    Init(Box<commands::init::InitArgs>),
+    /// Make this machine a node of a cluster
+    #[command(
+        after_help = "Example:\n  oxikube join 192.0.2.1:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:..."
+    )]
+    Join(commands::join::JoinArgs),
+    /// Take this machine out of its cluster; nothing is left behind
+    #[command(after_help = "Example:\n  oxikube reset")]
+    Reset(commands::reset::ResetArgs),
     /// Make, list and delete the tokens by which machines ask for a node's certificate
     #[command(after_help = "Example:\n  oxikube token create --ttl 1h\n  oxikube token list")]
     Token(commands::token::TokenArgs),
@@ -186,6 +197,9 @@ pub(crate) fn run() -> Result<(), Problem> {
     }
     match cli.command {
         Command::Up(args) => runtime()?.block_on(commands::up::run(args)),
+        Command::Init(args) => runtime()?.block_on(commands::init::run(*args)),
+        Command::Join(args) => runtime()?.block_on(commands::join::run(args)),
+        Command::Reset(args) => runtime()?.block_on(commands::reset::run(args)),
         Command::Down(args) => runtime()?.block_on(commands::down::run(&args)),
         Command::Image(args) => runtime()?.block_on(commands::image::run(args)),
         Command::Status(args) => runtime()?.block_on(commands::status::run(&args)),

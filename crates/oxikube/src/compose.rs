@@ -59,6 +59,9 @@ pub(crate) async fn run(
     let api = Arc::new(ApiServer::build(api_config, store).during("cannot build the API server")?);
     api.bootstrap().await.during("cannot make the first objects")?;
 
+    let admin = api.client(User::authenticated("kubernetes-admin", &["kubeadm:cluster-admins"]));
+    config::publish_settings(args, admin).await?;
+
     // Stopping is the reverse of starting: the API server goes last, after those who still report to it.
     let serving = CancellationToken::new();
     let api_task = {
@@ -70,7 +73,7 @@ pub(crate) async fn run(
     lead(&mut roles, args, &api, &pki)?;
     let node = Node::open(instance, &settings).await?;
     kubelet_certificate(&pki, &name, address)?;
-    let tls = machines::serving(&NodeFiles::new(instance.root()));
+    let tls = machines::serving(&NodeFiles::new(instance.root()), false);
     let clients = Clients {
         kubelet: api.client(User::authenticated(&cluster::node::user(&name), &["system:nodes"])),
         proxy: api.client(User::authenticated("system:kube-proxy", &[])),

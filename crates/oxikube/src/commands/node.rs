@@ -38,7 +38,7 @@ pub(crate) async fn run(args: NodeArgs, shutdown: CancellationToken) -> Result<(
     let path = files.kubeconfig();
     let client = client::connect::from_kubeconfig(&path).await.during(format!("cannot use {}", path.display()))?;
     let node = Node::open(&instance, &settings).await?;
-    let kubelet = node.kubelet_config(&instance, address, compose::serving(&files));
+    let kubelet = node.kubelet_config(&instance, address, compose::serving(&files, settings.bootstrap));
     // One identity for all: what a node's proxy and resolver have to read, nodes may read.
     let clients = Clients { kubelet: client.clone(), proxy: client.clone(), dns: client };
     let mut roles = Roles::new(shutdown);

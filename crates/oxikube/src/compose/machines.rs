@@ -101,13 +101,7 @@ impl Fleet {
         written.map_err(|e| file(&path, &e))?;
         let network = Network::new(&args.name, args.node_network);
         let server = format!("https://{}:{}", network.gateway(), args.api_port);
-        let common = NodeSettings {
-            cluster_cidr: args.cluster_cidr,
-            service_cidr: args.service_cluster_ip_range,
-            cluster_dns: args.cluster_dns,
-            lease_duration_seconds: super::config::lease_duration(args.node_monitor_grace_period),
-            ..NodeSettings::new(&args.name, "")
-        };
+        let common = super::config::common_settings(args);
         let log = [format!("--logging-format={}", args.log.logging_format), format!("--v={}", args.log.verbosity)];
         Ok(Some(Self { network, machines, common, server, log }))
     }
@@ -167,11 +161,12 @@ pub(crate) fn roots(instance: &Instance) -> Result<Vec<PathBuf>, Problem> {
 }
 
 /// The files of a kubelet's serving certificate.
-pub(crate) fn serving(files: &NodeFiles) -> ServerTls {
+pub(crate) fn serving(files: &NodeFiles, bootstrap: bool) -> ServerTls {
     ServerTls {
         cert_file: files.serving_certificate(),
         key_file: files.serving_key(),
         client_ca_file: Some(files.ca()),
+        bootstrap,
     }
 }
 

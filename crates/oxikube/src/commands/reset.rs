@@ -1,0 +1,87 @@
+//! `oxikube reset`: this machine is part of no cluster any more. What broke off half-way can be run again.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use cluster::node::{NodeFiles, NodeSettings};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::DeleteParams;
+
+use super::down;
+use crate::cli::DataDir;
+use crate::instance::Instance;
+use crate::problem::{During, Problem, file};
+
+/// Arguments of `reset`.
+#[derive(Debug, Args)]
+pub(crate) struct ResetArgs {
+    #[command(flatten)]
+    data: DataDir,
+}
+
+/// The cluster may be gone: it is not waited for.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(args: ResetArgs) -> Result<(), Problem> {
+    let instance = Instance::new(&args.data.data_dir);
+    let root = instance.root();
+    if !root.exists() {
+        println!("nothing to reset: {} is not there", root.display());
+        return Ok(());
+    }
+    if !instance.path("VERSION").exists() {
+        return Err(Problem::new(format!("{} is not an oxikube data directory; nothing was removed", root.display())));
+    }
+    // A file that broke is no reason to keep the rest.
+    let settings = NodeFiles::new(root).settings().unwrap_or_default();
+    let ownership = down::stop_all(&instance, None).await?;
+    if let Some(settings) = settings {
+        match tokio::time::timeout(GOODBYE, leave(&instance, &settings)).await {
+            Ok(Ok(())) => println!("node {} removed from the cluster", settings.node),
+            Ok(Err(why)) => still_known(&settings.node, &why),
+            Err(_) => still_known(&settings.node, "the cluster does not answer"),
+        }
+    }
+    remove(root)?;
+    drop(ownership);
+    println!("data removed");
+    Ok(())
+}
+
+/// Takes the Node out of the cluster, as the node itself.
+async fn leave(instance: &Instance, settings: &NodeSettings) -> Result<(), String> {
+    let path = NodeFiles::new(instance.root()).kubeconfig();
+    let client = client::connect::from_kubeconfig(&path).await.map_err(|error| error.to_string())?;
+    match Api::<Node>::all(client).delete(&settings.node, &DeleteParams::default()).await {
+        Err(error) if !client::write::is_not_found(&error) => Err(match client::write::code(&error) {
+            Some(403) => "an administrator has marked the node".to_owned(),
+            Some(_) => error.to_string(),
+            None => "the cluster does not answer".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn still_known(node: &str, why: &str) {
+    println!("the cluster still knows the node ({why}); remove it with 'kubectl delete node {node}'");
+}
+
+/// Removes everything; what tells that the directory is ours goes last, so that this can be run again.
+fn remove(root: &Path) -> Result<(), Problem> {
+    let entries = std::fs::read_dir(root).map_err(|e| file(root, &e))?;
+    for entry in entries {
+        let path = entry.map_err(|e| file(root, &e))?.path();
+        if path.file_name().is_some_and(|name| name == "VERSION") {
+            continue;
+        }
+        let removed = if path.is_dir() && !path.is_symlink() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
+        removed.map_err(|e| file(&path, &e))?;
+    }
+    std::fs::remove_dir_all(root).during(format!("cannot remove {}", root.display()))
+}
