@@ -21,6 +21,25 @@ fn kubectl_creates_changes_watches_and_deletes() {
 }
 
 #[test]
+fn a_collection_is_deleted_page_by_page() {
+    let cluster = Cluster::start();
+    for name in ["a", "b", "c"] {
+        cluster.kubectl(&["create", "configmap", name]).must();
+        cluster.kubectl(&["label", "configmap", name, "tier=front"]).must();
+    }
+    let delete = |page: &str| -> serde_json::Value {
+        let path = format!("/api/v1/namespaces/default/configmaps?labelSelector=tier%3Dfront&limit=2{page}");
+        serde_json::from_str(&cluster.kubectl(&["delete", "--raw", &path]).must()).unwrap()
+    };
+    let first = delete("");
+    assert_eq!(first["items"].as_array().unwrap().len(), 2, "{first}");
+    let left = cluster.kubectl(&["get", "configmaps", "-l", "tier=front", "-o", "name"]).must();
+    assert_eq!(left.trim(), "configmap/c");
+    delete(&format!("&continue={}", first["metadata"]["continue"].as_str().unwrap()));
+    assert_eq!(cluster.kubectl(&["get", "configmaps", "-l", "tier=front", "-o", "name"]).must().trim(), "");
+}
+
+#[test]
 fn apply_on_client_and_server_side() {
     let cluster = Cluster::start();
     let map = |value: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m}}\ndata: {{k: {value}}}\n");

@@ -17,7 +17,7 @@ use crate::health;
 use crate::negotiate;
 use crate::registry::create::Written;
 use crate::registry::delete::{DeleteOptions, Deleted};
-use crate::registry::list::{Selection, list_body};
+use crate::registry::list::{Selection, list_body, list_metadata};
 use crate::registry::patch::PatchType;
 use crate::registry::table::View;
 use crate::registry::{Object, Options};
@@ -299,15 +299,15 @@ where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<BoxError>,
 {
-    let selection = Selection::parse(&incoming.query, &context.kind)?;
+    let listed = context.list(&Selection::parse(&incoming.query, &context.kind)?, &incoming.query).await?;
     let (context, options) = read_delete_options(context, incoming).await?;
-    let mut items = context.delete_collection(&selection, &options).await?;
+    let mut items = context.delete_listed(&listed, &options).await?;
     if context.kind.converts() {
         items.iter_mut().for_each(|i| kinds::convert(i, &context.kind.storage_gvk, &context.kind.gvk));
     }
     let list = json!({
         "kind": format!("{}List", context.kind.gvk.kind), "apiVersion": context.kind.gvk.gv.to_string(),
-        "metadata": {}, "items": items,
+        "metadata": list_metadata(&listed), "items": items,
     });
     Ok(body::json(StatusCode::OK, &list))
 }

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use storage::{Durability, Write, WriteError};
 
+use super::Object;
 use super::create::Written;
-use super::{Object, list::Selection};
+use super::list::Listed;
 use crate::admission::{self, Operation};
 use crate::context::Context;
 use crate::rest;
@@ -211,14 +212,10 @@ impl Context {
         Ok(Written { tree, object: None, created: false })
     }
 
-    /// DELETE of a collection. Returns what was selected.
-    pub(crate) async fn delete_collection(
-        &self,
-        selection: &Selection,
-        options: &DeleteOptions,
-    ) -> Result<Vec<Value>, ApiError> {
+    /// DELETE of a collection, or of a page of it. Returns what was deleted.
+    pub(crate) async fn delete_listed(&self, listed: &Listed, options: &DeleteOptions) -> Result<Vec<Value>, ApiError> {
         let mut deleted = Vec::new();
-        for object in self.select(selection).await? {
+        for object in &listed.objects {
             let attributes = object.attributes(&self.kind);
             let one = self.on(&self.kind, &attributes.namespace);
             match one.delete(&attributes.name, options).await {

@@ -1,8 +1,10 @@
 //! `oxikube image`
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use tokio::time::Instant;
 
 use crate::cli::DataDir;
 use crate::compose::{self, Node};
@@ -101,15 +103,26 @@ async fn import(root: &Path, archive: PathBuf) -> Result<Vec<ImageLine>, Problem
     here
 }
 
+/// A server that starts opens its door within this time, also where the engine is slow.
+const DOOR: Duration = Duration::from_secs(15);
+
 /// Asks the running server, or, without one, works on the store itself.
 async fn ask(root: &Path, request: Request) -> Result<Vec<ImageLine>, Problem> {
     let instance = Instance::new(root);
     let socket = instance.path("run/images.sock");
-    // A socket that somebody listens on belongs to the server, or to a kubelet on its own.
-    if tokio::net::UnixStream::connect(&socket).await.is_ok() {
-        return images::ask(&socket, &request).await;
-    }
-    let _own = instance.own()?;
+    let deadline = Instant::now() + DOOR;
+    let _own = loop {
+        // A socket that somebody listens on belongs to the server, or to a kubelet on its own.
+        if tokio::net::UnixStream::connect(&socket).await.is_ok() {
+            return images::ask(&socket, &request).await;
+        }
+        match instance.own() {
+            Ok(own) => break own,
+            // It runs, but is not as far yet.
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(problem) => return Err(problem),
+        }
+    };
     let node = Node::open(&instance, &instance.node_settings()?).await?;
     let reply = images::carry_out(&*node.engine, request).await;
     node.engine.close().await;
