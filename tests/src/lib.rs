@@ -6,10 +6,12 @@
 mod cluster;
 mod engine;
 mod etcd;
+mod machine;
 mod network;
 mod wait;
 
 pub use cluster::{Cluster, Output};
 pub use engine::{Daemon, Engine};
 pub use etcd::Etcd;
+pub use machine::Machine;
 pub use wait::eventually;

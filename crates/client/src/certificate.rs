@@ -102,7 +102,8 @@ pub async fn request(client: &kube::Client, wanted: &Wanted) -> Result<Certified
         status: None,
     };
     let api = Api::<CertificateSigningRequest>::all(client.clone());
-    let asked = api.create(&PostParams::default(), &object).await.map_err(|error| RequestError::Api(Box::new(error)))?;
+    let asked =
+        api.create(&PostParams::default(), &object).await.map_err(|error| RequestError::Api(Box::new(error)))?;
     let name = asked.metadata.name.unwrap_or_default();
     let mut states = std::pin::pin!(watcher::watch_object(api, &name).take_while(|state| {
         let lives = !matches!(state, Ok(None));

@@ -48,7 +48,9 @@ pub enum DiscoveryError {
         found: String,
     },
     /// A pin cannot be read.
-    #[error("'{0}' is no fingerprint; it is 'sha256:' and 64 hexadecimal digits, as 'oxikube token create --print-join-command' prints it")]
+    #[error(
+        "'{0}' is no fingerprint; it is 'sha256:' and 64 hexadecimal digits, as 'oxikube token create --print-join-command' prints it"
+    )]
     BadPin(String),
 }
 
@@ -96,11 +98,7 @@ pub fn check_pin(pin: &str) -> Result<(), DiscoveryError> {
 ///
 /// # Errors
 /// When it is not to be trusted.
-pub fn discover(
-    data: &BTreeMap<String, String>,
-    token: &Token,
-    pins: &[String],
-) -> Result<Discovered, DiscoveryError> {
+pub fn discover(data: &BTreeMap<String, String>, token: &Token, pins: &[String]) -> Result<Discovered, DiscoveryError> {
     let id = || token.id.clone();
     let text = data.get(KUBECONFIG).ok_or_else(|| not_understood("nothing is published"))?;
     let signature = data.get(&token.signature_key()).ok_or_else(|| DiscoveryError::UnknownToken { id: id() })?;

@@ -38,9 +38,6 @@ impl Admin {
         let found = cluster::discovery::read(&map.data.unwrap_or_default()).during("cannot tell how to join")?;
         let fingerprint = cluster::discovery::fingerprint(&found.ca).unwrap_or_default();
         let server = found.server.trim_start_matches("https://");
-        Ok(format!(
-            "oxikube join {server} --token {} --discovery-token-ca-cert-hash {fingerprint}",
-            token.text()
-        ))
+        Ok(format!("oxikube join {server} --token {} --discovery-token-ca-cert-hash {fingerprint}", token.text()))
     }
 }

@@ -17,18 +17,23 @@ pub(crate) fn check(directory: &Path, ports: &[(u16, &str)]) -> Result<(), Probl
         wrong.push("this needs root; run it with sudo".to_owned());
     }
     let missing = PROGRAMS.iter().filter(|program| !is_installed(program));
-    wrong.extend(missing.map(|program| {
-        format!("the program '{program}' is missing; install it ('apt-get install nftables')")
-    }));
+    wrong.extend(
+        missing.map(|program| format!("the program '{program}' is missing; install it ('apt-get install nftables')")),
+    );
     let taken = ports.iter().filter(|(port, _)| TcpListener::bind(("0.0.0.0", *port)).is_err());
     wrong.extend(taken.map(|(port, flag)| {
-        format!("port {port} is taken by another program; stop it ('ss -tlnp' says which) or choose another with {flag}")
+        format!(
+            "port {port} is taken by another program; stop it ('ss -tlnp' says which) or choose another with {flag}"
+        )
     }));
     if let Err(error) = sys::cgroup::Cgroups::detect() {
         wrong.push(format!("control groups are not mounted ({error}); mount them, or boot with systemd"));
     }
     if let Some(free) = free(directory).filter(|free| *free < FREE) {
-        wrong.push(format!("only {free} % of the disk of {} are free; make room until {FREE} % are", directory.display()));
+        wrong.push(format!(
+            "only {free} % of the disk of {} are free; make room until {FREE} % are",
+            directory.display()
+        ));
     }
     match wrong.as_slice() {
         [] => Ok(()),

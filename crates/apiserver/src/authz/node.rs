@@ -225,9 +225,7 @@ mod tests {
 
     #[test]
     fn a_node_that_others_marked_does_not_take_itself_out() {
-        let node = |labels: Value, key: &str| {
-            json!({"metadata": {"name": "n", "labels": labels}, "spec": {"taints": [{"key": key}]}})
-        };
+        let node = |labels: Value, key: &str| json!({"metadata": {"name": "n", "labels": labels}, "spec": {"taints": [{"key": key}]}});
         assert!(unmarked(&json!({"metadata": {"name": "n"}})));
         assert!(unmarked(&node(json!({"a": "b"}), "node.kubernetes.io/not-ready")));
         assert!(!unmarked(&node(json!({}), "node.kubernetes.io/unschedulable")), "cordoned");

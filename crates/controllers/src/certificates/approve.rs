@@ -48,7 +48,8 @@ pub(super) fn claims(request: &CertificateSigningRequest) -> Vec<Claim> {
 }
 
 /// What is said of a kubelet's serving certificate that is approved.
-pub(super) const SERVING: &str = "Auto approving kubelet serving certificate for exactly the node's own name and addresses.";
+pub(super) const SERVING: &str =
+    "Auto approving kubelet serving certificate for exactly the node's own name and addresses.";
 
 /// Whether a node asks for the certificate of its own server: with its own name and exactly the addresses that it has, none
 /// of which another node has. (Upstream leaves these to a person or an add-on.)

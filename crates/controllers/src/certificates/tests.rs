@@ -72,9 +72,12 @@ fn a_node_serves_under_its_own_name_and_addresses_only() {
     let nodes = [node("a", &["10.0.0.1"]), node("b", &["10.0.0.2"])];
     let own = asked("system:node:a", &["a"], &["10.0.0.1"]);
     assert!(serves_itself(&own, &nodes));
-    for (names, addresses) in
-        [(vec!["a", "kubernetes"], vec!["10.0.0.1"]), (vec!["a"], vec!["10.0.0.2"]), (vec!["a"], vec![]), (vec![], vec!["10.0.0.1"])]
-    {
+    for (names, addresses) in [
+        (vec!["a", "kubernetes"], vec!["10.0.0.1"]),
+        (vec!["a"], vec!["10.0.0.2"]),
+        (vec!["a"], vec![]),
+        (vec![], vec!["10.0.0.1"]),
+    ] {
         assert!(!serves_itself(&asked("system:node:a", &names, &addresses), &nodes), "{names:?} {addresses:?}");
     }
     assert!(!serves_itself(&asked("system:node:b", &["b"], &["10.0.0.2"]), &nodes), "another node asks");

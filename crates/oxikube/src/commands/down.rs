@@ -53,9 +53,7 @@ pub(crate) async fn stop_all(instance: &Instance, name: Option<&str>) -> Result<
             running.name
         }
         State::Crashed(running) => running.name,
-        State::Stopped => {
-            name.map(str::to_owned).or_else(|| instance.name()).unwrap_or_else(|| "oxikube".to_owned())
-        }
+        State::Stopped => name.map(str::to_owned).or_else(|| instance.name()).unwrap_or_else(|| "oxikube".to_owned()),
     };
     let ownership = instance.own()?;
     compose::take_machines_down(instance).await?;

@@ -171,7 +171,9 @@ async fn settings(args: &JoinArgs, client: &kube::Client, name: &str) -> Result<
     let failed = "cannot read what the cluster tells its nodes";
     let map = Api::<ConfigMap>::namespaced(client.clone(), "kube-system").get_opt(cluster::node::CONFIG_MAP).await;
     let map = map.during(failed)?.ok_or_else(|| {
-        Problem::new("this cluster does not say what its nodes have to know; it was started by neither 'oxikube init' nor 'up'")
+        Problem::new(
+            "this cluster does not say what its nodes have to know; it was started by neither 'oxikube init' nor 'up'",
+        )
     })?;
     let text = map.data.unwrap_or_default().remove(cluster::node::CONFIG_KEY).unwrap_or_default();
     let common: NodeSettings = serde_json::from_str(&text).during(failed)?;

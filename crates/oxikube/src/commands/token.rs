@@ -24,7 +24,9 @@ pub(crate) struct TokenArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a token and print it
-    #[command(after_help = "Example:\n  oxikube token create --ttl 1h --description 'for the new machine'\n  oxikube token create --print-join-command")]
+    #[command(
+        after_help = "Example:\n  oxikube token create --ttl 1h --description 'for the new machine'\n  oxikube token create --print-join-command"
+    )]
     Create(CreateArgs),
     /// Show the tokens
     #[command(after_help = "Example:\n  oxikube token list -o json")]

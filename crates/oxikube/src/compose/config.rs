@@ -47,12 +47,8 @@ pub(crate) fn server_node(args: &ServerArgs, fleet: Option<&Fleet>) -> Result<(N
         (None, Some(fleet)) => fleet.gateway(),
         (None, None) => advertise_address()?,
     };
-    let settings = NodeSettings {
-        address: Some(address),
-        kubelet_port: args.kubelet_port,
-        node,
-        ..common_settings(args)
-    };
+    let settings =
+        NodeSettings { address: Some(address), kubelet_port: args.kubelet_port, node, ..common_settings(args) };
     Ok((settings, address))
 }
 
