@@ -4,6 +4,7 @@
 
 mod api;
 mod bad_input;
+mod control_planes;
 mod crash;
 mod doors;
 mod engines;

@@ -85,10 +85,20 @@ impl Cluster {
     /// # Panics
     /// When it fails.
     pub fn up(&self, more: &[&str]) -> String {
-        let name = format!("--name={}", self.name);
-        let mut arguments = vec!["up", &name, "--hostname-override=node-1", "--timeout=60s"];
+        let mut all = vec!["--hostname-override=node-1"];
         let endpoint = self.daemon.as_ref().map(|d| format!("--container-runtime-endpoint={}", d.endpoint()));
-        arguments.extend(endpoint.as_deref());
+        all.extend(endpoint.as_deref());
+        all.extend(more);
+        self.up_machines(&all)
+    }
+
+    /// `oxikube up` of machines that get their names from the instance.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn up_machines(&self, more: &[&str]) -> String {
+        let name = format!("--name={}", self.name);
+        let mut arguments = vec!["up", &name, "--timeout=60s"];
         arguments.extend(more);
         self.oxikube(&arguments).must()
     }
@@ -197,14 +207,46 @@ impl Cluster {
         crate::network::ADDRESS
     }
 
+    /// What `oxikube status` says.
+    ///
+    /// # Panics
+    /// When the server does not run.
+    pub fn status(&self) -> Value {
+        let status = self.oxikube(&["status", "-o", "json"]).must();
+        serde_json::from_str(&status).unwrap_or_default()
+    }
+
     /// Process id of the server.
     ///
     /// # Panics
     /// When it does not run.
     pub fn server_pid(&self) -> i64 {
-        let status = self.oxikube(&["status", "-o", "json"]).must();
-        let status: Value = serde_json::from_str(&status).unwrap_or_default();
+        let status = self.status();
         status.get("pid").and_then(Value::as_i64).unwrap_or_else(|| panic!("no process id in {status}"))
+    }
+
+    /// Sees that `oxikube down` has left no link, table, mount, control group or process.
+    ///
+    /// # Panics
+    /// When something is there.
+    pub fn left_nothing(&self) {
+        let said = |program: &str, arguments: &[&str]| {
+            let output = self.command(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let links = said("ip", &["-br", "link"]);
+        assert!(links.lines().all(|l| ["lo", "up0", "up1"].iter().any(|known| l.starts_with(known))), "{links}");
+        assert_eq!(said("nft", &["list", "tables"]), "");
+        let directory = self.directory.display().to_string();
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        assert!(!mounts.contains(&directory), "{mounts}");
+        for group in [self.name.clone(), format!("{}.nodes", self.name)] {
+            let there = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map(|root| Path::new(root).join(&group));
+            assert!(!there.iter().any(|group| group.exists()), "{there:?}");
+        }
+        let processes = said("ps", &["-eo", "args"]);
+        let own: Vec<&str> = processes.lines().filter(|line| line.contains(&directory)).collect();
+        assert!(own.is_empty(), "{own:?}");
     }
 
     /// Ends the server without warning.

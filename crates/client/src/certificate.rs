@@ -3,14 +3,17 @@
 //! <https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/>
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::watcher;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +131,63 @@ fn answer(request: &CertificateSigningRequest) -> Option<Result<String, String>>
     Some(Err(refused.message.clone().unwrap_or_default()))
 }
 
+/// A certificate that is exchanged before it ends.
+pub trait Renewal {
+    /// What it is called in messages.
+    const WHAT: &'static str;
+    /// How long the present one is good, without a reserve; nothing when there is none.
+    fn left(&self) -> Duration;
+    /// Gets the next one and shows it from then on.
+    fn renew(&self) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// A request that nobody answers for so long is asked anew.
+const ANSWER: Duration = Duration::from_secs(300);
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+/// The clock on the wall may be set: it is looked at so often.
+const LOOK: Duration = Duration::from_secs(3600);
+
+/// Renews a certificate whenever its time comes; does not end by itself.
+pub async fn keep<R: Renewal>(renewal: &R) {
+    let mut pause = RETRY.0;
+    loop {
+        let left = renewal.left();
+        if !left.is_zero() {
+            pause = RETRY.0;
+            tokio::time::sleep(left.min(LOOK)).await;
+            continue;
+        }
+        match tokio::time::timeout(ANSWER, renewal.renew()).await {
+            Ok(Ok(())) => tracing::info!("{} is new", R::WHAT),
+            Ok(Err(error)) => tracing::warn!(error, "{} cannot be renewed", R::WHAT),
+            Err(_) => tracing::warn!("nobody approves {}", R::WHAT),
+        }
+        if renewal.left().is_zero() {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY.1);
+        }
+    }
+}
+
+/// How long a certificate (DER) is good until a fifth of its time is left; nothing for what is none.
+pub fn left(certificate: &[u8]) -> Duration {
+    let Ok((_, leaf)) = X509Certificate::from_der(certificate) else { return Duration::ZERO };
+    let (from, to) = (leaf.validity().not_before.timestamp(), leaf.validity().not_after.timestamp());
+    until_renewal(from, to, Timestamp::now().as_second())
+}
+
+/// Whether a certificate (DER) is over.
+pub fn is_over(certificate: &[u8]) -> bool {
+    let end = X509Certificate::from_der(certificate).map(|(_, leaf)| leaf.validity().not_after.timestamp());
+    end.is_ok_and(|end| end <= Timestamp::now().as_second())
+}
+
+/// Seconds since the epoch.
+fn until_renewal(from: i64, to: i64, now: i64) -> Duration {
+    let renew = from.saturating_add(to.saturating_sub(from).max(0) / 5 * 4);
+    Duration::from_secs(u64::try_from(renew.saturating_sub(now)).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -137,6 +197,14 @@ mod tests {
     fn status(status: serde_json::Value) -> CertificateSigningRequest {
         let spec = json!({"request": "", "signerName": "s"});
         serde_json::from_value(json!({"metadata": {}, "spec": spec, "status": status})).unwrap()
+    }
+
+    #[test]
+    fn a_certificate_is_renewed_when_a_fifth_is_left() {
+        assert_eq!(until_renewal(1000, 2000, 1000), Duration::from_secs(800));
+        assert_eq!(until_renewal(1000, 2000, 1900), Duration::ZERO);
+        assert_eq!(until_renewal(2000, 1000, 1500), Duration::from_secs(500));
+        assert_eq!(left(b"no certificate"), Duration::ZERO);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::watch;
@@ -30,10 +30,20 @@ pub enum ConnectError {
 
 /// A client over TLS as the file's current context says.
 pub async fn from_kubeconfig(path: &Path) -> Result<kube::Client, ConnectError> {
+    build(read(path).await?)
+}
+
+/// The same, to another server than the file names.
+pub async fn from_kubeconfig_to(path: &Path, server: Uri) -> Result<kube::Client, ConnectError> {
+    let mut config = read(path).await?;
+    config.cluster_url = server;
+    build(config)
+}
+
+pub(crate) async fn read(path: &Path) -> Result<kube::Config, ConnectError> {
     let failed = |source| ConnectError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
     let file = Kubeconfig::read_from(path).map_err(failed)?;
-    let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(failed)?;
-    build(config)
+    kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(failed)
 }
 
 /// A client for a process inside a pod, with the pod's service account.
@@ -41,7 +51,7 @@ pub fn in_cluster() -> Result<kube::Client, ConnectError> {
     build(kube::Config::incluster().map_err(ConnectError::InCluster)?)
 }
 
-fn build(mut config: kube::Config) -> Result<kube::Client, ConnectError> {
+pub(crate) fn build(mut config: kube::Config) -> Result<kube::Client, ConnectError> {
     // Watches are quiet for minutes; their own timeout ends them.
     config.read_timeout = None;
     kube::Client::try_from(config).map_err(|source| ConnectError::Build(Box::new(source)))

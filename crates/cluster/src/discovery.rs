@@ -122,7 +122,14 @@ fn not_understood(what: impl ToString) -> DiscoveryError {
 /// # Errors
 /// When it says nothing that could be understood.
 pub fn read(data: &BTreeMap<String, String>) -> Result<Discovered, DiscoveryError> {
-    let text = data.get(KUBECONFIG).ok_or_else(|| not_understood("nothing is published"))?;
+    parse(data.get(KUBECONFIG).ok_or_else(|| not_understood("nothing is published"))?)
+}
+
+/// Reads where the cluster of a kubeconfig is.
+///
+/// # Errors
+/// When it says nothing that could be understood.
+pub fn parse(text: &str) -> Result<Discovered, DiscoveryError> {
     let config: Kubeconfig = serde_saphyr::from_str(text).map_err(not_understood)?;
     let cluster = config.clusters.into_iter().next().ok_or_else(|| not_understood("no cluster is named"))?.cluster;
     let ca = STANDARD.decode(cluster.certificate_authority_data).map_err(not_understood)?;

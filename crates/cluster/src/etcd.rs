@@ -3,7 +3,7 @@
 //! etcd knows no rights: whoever shows a certificate of its CA reads and writes everything. So it has a CA of its own, and
 //! none of the certificates that the cluster's CA gives to users and nodes opens it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use crate::pki::{Leaf, Pki, PkiError};
@@ -27,6 +27,47 @@ pub fn furnish(pki: &Path, members: &[IpAddr]) -> Result<(), PkiError> {
     own.leaf("peer", &member("kube-etcd-peer"))?;
     own.leaf_in(pki, "apiserver-etcd-client", &Leaf::client("kube-apiserver-etcd-client", &[]))?;
     Ok(())
+}
+
+/// Ports of a member, for clients and for its peers.
+const CLIENTS: u16 = 2379;
+const PEERS: u16 = 2380;
+
+/// Where a member at this address answers the API servers.
+pub fn client_url(member: IpAddr) -> String {
+    format!("https://{}", SocketAddr::new(member, CLIENTS))
+}
+
+/// etcd's command line for a member with its data in `data`, its certificates below `pki`, and these members in all: name and
+/// address.
+pub fn arguments(name: &str, address: IpAddr, data: &Path, pki: &Path, all: &[(String, IpAddr)]) -> Vec<String> {
+    let peer = |address: IpAddr| format!("https://{}", SocketAddr::new(address, PEERS));
+    let peers: Vec<String> = all.iter().map(|(name, address)| format!("{name}={}", peer(*address))).collect();
+    let file = |flag: &str, name: &str| format!("--{flag}={}", pki.join("etcd").join(name).display());
+    vec![
+        format!("--name={name}"),
+        data_argument(data),
+        format!("--initial-cluster={}", peers.join(",")),
+        format!("--listen-client-urls={}", client_url(address)),
+        format!("--advertise-client-urls={}", client_url(address)),
+        format!("--listen-peer-urls={}", peer(address)),
+        format!("--initial-advertise-peer-urls={}", peer(address)),
+        file("cert-file", "server.crt"),
+        file("key-file", "server.key"),
+        file("trusted-ca-file", "ca.crt"),
+        "--client-cert-auth".into(),
+        file("peer-cert-file", "peer.crt"),
+        file("peer-key-file", "peer.key"),
+        file("peer-trusted-ca-file", "ca.crt"),
+        "--peer-client-cert-auth".into(),
+        "--logger=zap".into(),
+        "--log-level=warn".into(),
+    ]
+}
+
+/// The argument by which a member's process is told from others.
+pub fn data_argument(data: &Path) -> String {
+    format!("--data-dir={}", data.display())
 }
 
 #[cfg(test)]
@@ -71,5 +112,20 @@ mod tests {
         assert_eq!(first, server());
         furnish(folder.path(), &["192.0.2.2".parse().unwrap()]).unwrap();
         assert_ne!(first, server());
+    }
+
+    #[test]
+    fn a_member_knows_its_peers_and_serves_nobody_without_a_certificate() {
+        let all = [("m1".to_owned(), "192.0.2.1".parse().unwrap()), ("m2".to_owned(), "192.0.2.2".parse().unwrap())];
+        let list = arguments("m2", all[1].1, Path::new("/data"), Path::new("/pki"), &all);
+        for wanted in [
+            "--initial-cluster=m1=https://192.0.2.1:2380,m2=https://192.0.2.2:2380",
+            "--listen-client-urls=https://192.0.2.2:2379",
+            "--trusted-ca-file=/pki/etcd/ca.crt",
+            "--client-cert-auth",
+            "--peer-client-cert-auth",
+        ] {
+            assert!(list.iter().any(|a| a == wanted), "{wanted} of {list:?}");
+        }
     }
 }

@@ -8,5 +8,6 @@ pub mod discovery;
 pub mod etcd;
 pub mod kubeconfig;
 pub mod machines;
+pub mod master;
 pub mod node;
 pub mod pki;

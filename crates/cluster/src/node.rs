@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
@@ -14,6 +14,9 @@ use crate::pki::{Leaf, Pki, PkiError, write};
 pub const CONFIG_MAP: &str = "oxikube-node";
 /// Its key with that: [`NodeSettings`] as JSON, of no node in particular.
 pub const CONFIG_KEY: &str = "node.json";
+
+/// Where a node's own balancer listens, when there are several API servers.
+pub const BALANCER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7443);
 
 /// What a node is told. The file is `DIR/node.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +47,9 @@ pub struct NodeSettings {
     /// The node asks the cluster for its certificates; otherwise whoever made it gives them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bootstrap: bool,
+    /// The API servers, where there are several: the node passes its own connections on to one that is alive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<SocketAddr>,
 }
 
 /// Why a node's files cannot be used.
@@ -85,6 +91,7 @@ impl NodeSettings {
             lease_duration_seconds: 40,
             cgroup: None,
             bootstrap: false,
+            servers: Vec::new(),
         }
     }
 

@@ -3,9 +3,9 @@
 //! <https://kubernetes.io/docs/setup/best-practices/certificates/>. Keys are ECDSA P-256.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -289,14 +289,7 @@ pub fn save(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
 
 /// Writes a file so that it is there whole or not at all.
 pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
-    let temporary = path.with_extension("tmp");
-    let written = (|| {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    })();
-    written.map_err(|source| PkiError::Io { path: path.into(), source })
+    sys::file::replace(path, text.as_bytes(), mode).map_err(|source| PkiError::Io { path: path.into(), source })
 }
 
 #[cfg(test)]

@@ -132,6 +132,12 @@ pub(crate) struct ServerArgs {
     /// Machines, this one counted; the others are network namespaces on it [default: as before, 1 at first]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=200))]
     pub(crate) nodes: Option<u32>,
+    /// Masters, each on a machine of its own with a member of etcd: 1, 3 or 5 [default: as before, 1 at first]
+    #[arg(long, value_name = "N", value_parser = compose::control_planes, conflicts_with_all = ["etcd_servers", "hostname_override", "node_ip"])]
+    pub(crate) control_planes: Option<u32>,
+    /// Run no node beside the control plane
+    #[arg(long, conflicts_with_all = ["nodes", "control_planes"])]
+    pub(crate) without_node: bool,
     /// Address range of the machines of --nodes
     #[arg(long, default_value = "10.245.0.0/24", value_name = "CIDR", value_parser = compose::node_network)]
     pub(crate) node_network: ipnet::Ipv4Net,
@@ -162,6 +168,9 @@ pub(crate) struct ServerArgs {
     /// Seconds that pods stay on a node that is not reachable, unless they say otherwise
     #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..))]
     pub(crate) default_unreachable_toleration_seconds: i64,
+    /// How long certificates are good that are signed for nodes and others
+    #[arg(long, default_value = "8760h", value_parser = duration, value_name = "DURATION")]
+    pub(crate) cluster_signing_duration: Duration,
     /// Write an audit log, one JSON line a request
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_log_path: Option<PathBuf>,
@@ -172,6 +181,37 @@ pub(crate) struct ServerArgs {
     pub(crate) etcd: EtcdArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+}
+
+impl ServerArgs {
+    /// The same flags again.
+    pub(crate) fn to_arguments(&self) -> Vec<String> {
+        let mut list = vec![
+            format!("--data-dir={}", self.data.data_dir.display()),
+            format!("--api-port={}", self.api_port),
+            format!("--name={}", self.name),
+            format!("--cluster-cidr={}", self.cluster_cidr),
+            format!("--service-cluster-ip-range={}", self.service_cluster_ip_range),
+            format!("--cluster-dns={}", self.cluster_dns),
+            format!("--kubelet-port={}", self.kubelet_port),
+            format!("--logging-format={}", self.log.logging_format),
+            format!("--v={}", self.log.verbosity),
+        ];
+        list.push(format!("--node-monitor-grace-period={}ms", self.node_monitor_grace_period.as_millis()));
+        list.push(format!("--default-not-ready-toleration-seconds={}", self.default_not_ready_toleration_seconds));
+        list.push(format!("--default-unreachable-toleration-seconds={}", self.default_unreachable_toleration_seconds));
+        list.push(format!("--cluster-signing-duration={}ms", self.cluster_signing_duration.as_millis()));
+        list.push(format!("--node-network={}", self.node_network));
+        list.extend(self.without_node.then(|| "--without-node".to_owned()));
+        list.extend(self.control_planes.map(|n| format!("--control-planes={n}")));
+        list.extend(self.nodes.map(|n| format!("--nodes={n}")));
+        list.extend(self.node_ip.map(|ip| format!("--node-ip={ip}")));
+        list.extend(self.audit_log_path.as_ref().map(|p| format!("--audit-log-path={}", p.display())));
+        list.push(format!("--container-runtime-endpoint={}", self.container_runtime_endpoint));
+        list.extend(self.etcd.to_arguments());
+        list.extend(self.hostname_override.as_ref().map(|n| format!("--hostname-override={n}")));
+        list
+    }
 }
 
 /// Reads a duration such as `120s`, `2m` or `500ms`; a plain number means seconds.

@@ -7,13 +7,15 @@ mod machines;
 mod node;
 mod plugin;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use apiserver::{ApiServer, User};
-use cluster::node::NodeFiles;
+use client::election::Election;
+use cluster::balancer::Balancer;
+use cluster::node::{NodeFiles, NodeSettings};
 use cluster::pki::{Leaf, Pki};
 use controllers::Controllers;
 use scheduler::Scheduler;
@@ -30,12 +32,10 @@ use crate::store;
 pub(crate) use config::{advertise_address, api_certificates, kubelet_certificate, node_name, server_node};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use machines::{
-    Fleet, network as node_network, roots as machine_roots, serving, teardown as take_machines_down,
+    Fleet, SeenMachine, control_planes, network as node_network, nodes as node_directories, seen as machines_seen,
+    serving, teardown as take_machines_down,
 };
 pub(crate) use node::{Clients, Node};
-
-/// How long certificates are good that the cluster signs for others.
-const SIGNED: Duration = Duration::from_secs(365 * 86_400);
 
 /// Runs the cluster until `shutdown`. `started` is called with the node's name when the API
 /// answers.
@@ -46,13 +46,21 @@ pub(crate) async fn run(
     started: impl FnOnce(String) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
     let listener = bind(SocketAddr::from(([0, 0, 0, 0], args.api_port)), "--api-port").await?;
-    let fleet = Fleet::open(instance, args)?;
+    let fleet = Fleet::open(instance, args).await?;
     if let Some(fleet) = &fleet {
         fleet.make().await?;
     }
+    let pki = Pki::open(&instance.path("pki")).during("cannot prepare keys and certificates")?;
+    let fleet = match fleet {
+        Some(fleet) if !fleet.servers().is_empty() => {
+            write_kubeconfig(args, instance, &pki)?;
+            fleet.furnish(instance, &pki)?;
+            return several_masters(fleet, listener, shutdown, started).await;
+        }
+        other => other,
+    };
     let (settings, address) = server_node(args, fleet.as_ref())?;
     let name = settings.node.clone();
-    let pki = Pki::open(&instance.path("pki")).during("cannot prepare keys and certificates")?;
     let api_config = config::api_server(args, &pki, &name, address)?;
     write_kubeconfig(args, instance, &pki)?;
     let store = store::open(&args.etcd, &instance.path("store")).await?;
@@ -70,24 +78,58 @@ pub(crate) async fn run(
     };
     started(name.clone())?;
     let mut roles = Roles::new(shutdown.clone());
-    lead(&mut roles, args, &api, &pki)?;
-    let node = Node::open(instance, &settings).await?;
-    kubelet_certificate(&pki, &name, address)?;
-    let tls = machines::serving(&NodeFiles::new(instance.root()), false);
-    let clients = Clients {
-        kubelet: api.client(User::authenticated(&cluster::node::user(&name), &["system:nodes"])),
-        proxy: api.client(User::authenticated("system:kube-proxy", &[])),
-        dns: api.client(User::service_account("kube-system", "kube-dns")),
+    lead(&mut roles, args, &api, &pki, &name);
+    let engine = match args.without_node {
+        true => None,
+        false => Some(beside(&mut roles, &api, instance, &pki, &settings, address).await?),
     };
-    node.run(&mut roles, instance, node.kubelet_config(instance, address, tls), clients).await?;
     if let Some(fleet) = fleet {
-        fleet.furnish(&pki)?;
+        fleet.furnish(instance, &pki)?;
         roles.run("machines", fleet.run(roles.stop()));
     }
     roles.wait().await;
-    node.engine.close().await;
+    if let Some(engine) = engine {
+        engine.close().await;
+    }
     serving.cancel();
     api_task.await.during("the API server failed")?.during("the API server failed")
+}
+
+/// Runs a node beside the control plane.
+async fn beside(
+    roles: &mut Roles,
+    api: &Arc<ApiServer>,
+    instance: &Instance,
+    pki: &Pki,
+    settings: &NodeSettings,
+    address: IpAddr,
+) -> Result<Arc<dyn cri::Local>, Problem> {
+    let node = Node::open(instance, settings).await?;
+    let name = &settings.node;
+    kubelet_certificate(pki, name, address)?;
+    let tls = machines::serving(&NodeFiles::new(instance.root()), false);
+    let clients = Clients {
+        kubelet: api.client(User::authenticated(&cluster::node::user(name), &["system:nodes"])),
+        proxy: api.client(User::authenticated("system:kube-proxy", &[])),
+        dns: api.client(User::service_account("kube-system", "kube-dns")),
+    };
+    node.run(roles, instance, node.kubelet_config(instance, address, tls), clients).await?;
+    Ok(node.engine)
+}
+
+/// The machines have the whole cluster: this process sees to them and is the one address of their API servers.
+async fn several_masters(
+    fleet: Fleet,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+    started: impl FnOnce(String) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let mut roles = Roles::new(shutdown);
+    roles.run("balancer", Balancer::new(fleet.servers().to_vec()).run(listener, roles.stop()));
+    roles.run("machines", fleet.run(roles.stop()));
+    started(String::new())?;
+    roles.wait().await;
+    Ok(())
 }
 
 /// A node that has never said anything has this long at least.
@@ -139,7 +181,7 @@ fn controllers(args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki) -> controller
         authority: Some(controllers::Authority {
             certificate: pki.authority().certificate.clone(),
             key: pki.authority().key.clone(),
-            duration: SIGNED,
+            duration: args.cluster_signing_duration,
         }),
         terminated_pods: 12_500,
         node_monitor_grace_period: args.node_monitor_grace_period,
@@ -149,18 +191,17 @@ fn controllers(args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki) -> controller
 
 /// Runs the parts of which one in the cluster is at work. A server that is alone on its store does not elect: it would
 /// only wait for its own lease after a crash.
-fn lead(roles: &mut Roles, args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki) -> Result<(), Problem> {
-    let elect = |role| args.etcd.is_given().then(|| leader::here(role)).transpose();
+fn lead(roles: &mut Roles, args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki, name: &str) {
+    let elect = |role| args.etcd.is_given().then(|| Election::new(role, name));
     let own = api.client(User::authenticated("system:kube-controller-manager", &[]));
     let config = controllers(args, api, pki);
     let work = move |guard: Guarded, ended| Controllers::build(guarded(&config, &guard)).run(ended);
-    roles.run("controller-manager", leader::run(own, elect("kube-controller-manager")?, roles.stop(), work));
+    roles.run("controller-manager", leader::run(own, elect("kube-controller-manager"), roles.stop(), work));
     let own = api.client(User::authenticated("system:kube-scheduler", &[]));
     let client = own.clone();
     let work =
         move |guard: Guarded, ended| Scheduler::build(scheduler::Config::default(), guard(client.clone())).run(ended);
-    roles.run("scheduler", leader::run(own, elect("kube-scheduler")?, roles.stop(), work));
-    Ok(())
+    roles.run("scheduler", leader::run(own, elect("kube-scheduler"), roles.stop(), work));
 }
 
 /// The controllers of one term as the leader.

@@ -45,14 +45,9 @@ impl LeaderArgs {
             ));
         }
         let retry = self.leader_elect_retry_period;
-        Ok(Some(Election { lease, deadline, retry, ..here(role)? }))
+        let host = nix::unistd::gethostname().during("cannot read the host's name")?;
+        Ok(Some(Election { lease, deadline, retry, ..Election::new(role, &host.to_string_lossy()) }))
     }
-}
-
-/// The election of a role, with the usual times.
-pub(crate) fn here(role: &str) -> Result<Election, Problem> {
-    let host = nix::unistd::gethostname().during("cannot read the host's name")?;
-    Ok(Election::new(role, &host.to_string_lossy()))
 }
 
 /// Makes a client that changes nothing when its process is not the leader any more.

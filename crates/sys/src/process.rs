@@ -96,7 +96,10 @@ pub fn pidfd(pid: i32) -> io::Result<OwnedFd> {
 pub async fn ended(pid: i32) -> io::Result<()> {
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
-    let handle = pidfd(pid)?;
+    let handle = match pidfd(pid) {
+        Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => return Ok(()),
+        handle => handle?,
+    };
     // SAFETY: the descriptor is given away and closed by nobody but its new owner.
     let watched = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) };
     let watched = watched.map_err(|e| io::Error::other(e.to_string()))?;
@@ -108,6 +111,21 @@ pub fn wait_pidfd(pidfd: &OwnedFd, milliseconds: u16) -> io::Result<bool> {
     use nix::poll::{PollFd, PollFlags, poll};
     let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     Ok(poll(&mut fds, milliseconds)? > 0)
+}
+
+/// The process whose command line has all of these words, if there is one.
+pub fn with_arguments(wanted: &[&str]) -> io::Result<Option<i32>> {
+    for entry in std::fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // One that has just ended, or a zombie, has none.
+        let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        if wanted.iter().all(|word| words.contains(&word.as_bytes())) {
+            return Ok(Some(pid));
+        }
+    }
+    Ok(None)
 }
 
 /// The kernel's start time of a process, which tells it from a later one with the same id.
@@ -130,6 +148,21 @@ mod tests {
         kill(pid, 9).unwrap();
         assert!(wait_pidfd(&handle, 5000).unwrap());
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_is_found_by_its_words() {
+        let mut child = std::process::Command::new("sleep").arg("61.25").spawn().unwrap();
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let mut found = None;
+        // The kernel shows a new program's words a moment after it has begun.
+        while found.is_none() && std::time::Instant::now() < end {
+            found = with_arguments(&["61.25", "sleep"]).unwrap();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found, Some(child.id().cast_signed()));
+        assert_eq!(with_arguments(&["61.25", "no-such-word"]).unwrap(), None);
     }
 
     #[test]

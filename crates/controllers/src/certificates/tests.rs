@@ -98,7 +98,25 @@ fn a_certificate_says_what_was_asked_for_and_approved() {
     assert_eq!(certificate.subject().to_string(), "O=system:nodes, CN=system:node:a");
     let usage = certificate.extended_key_usage().unwrap().unwrap().value;
     assert!(usage.client_auth && !usage.server_auth);
-    assert_eq!(certificate.validity().not_after.timestamp(), now.as_second() + 3600);
+    let validity = certificate.validity();
+    assert_eq!(validity.not_after.timestamp(), now.as_second() + 3600);
+    assert_eq!(validity.not_before.timestamp(), now.as_second() - 300);
+}
+
+#[test]
+fn certificates_of_a_short_time_begin_now() {
+    let mut asked = request(rules::KUBELET_CLIENT, "system:node:a", "system:nodes", &[], CLIENT);
+    let short = super::sign::Authority { duration: std::time::Duration::from_secs(60), ..authority() };
+    let now = jiff::Timestamp::now();
+    for wanted in [None, Some(3600)] {
+        asked.spec.expiration_seconds = wanted;
+        let Signed::Certificate(pem) = sign(&short, &asked, now) else { panic!("refused") };
+        let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
+        let certificate = pem.parse_x509().unwrap();
+        let validity = certificate.validity();
+        let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+        assert_eq!((from, to), (now.as_second(), now.as_second() + 60));
+    }
 }
 
 #[test]

@@ -1,14 +1,9 @@
 //! The certificate that the server shows; exchanged while it runs, when the cluster is asked for it.
 
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::certificate::{self, Certified, Wanted};
-use jiff::Timestamp;
+use client::certificate::{self, Certified, Renewal, Wanted};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::runtime::wait::await_condition;
@@ -20,10 +15,6 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::{ServerError, tls};
 use crate::config::ServerTls;
 use crate::context::Context;
-
-/// A request that nobody answers for so long is asked anew.
-const ANSWER: Duration = Duration::from_secs(300);
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 
 /// The certificate, if there is one.
 pub(super) struct Serving {
@@ -56,36 +47,9 @@ impl Serving {
 
     /// Asks for a certificate when there is none, and for the next one before it ends.
     pub(super) async fn keep(self: Arc<Self>, context: Arc<Context>) {
-        if !self.files.bootstrap {
-            return;
+        if self.files.bootstrap {
+            certificate::keep(&Kept { serving: self, wanted: wanted(&context), context }).await;
         }
-        let mut pause = RETRY.0;
-        loop {
-            let wanted = wanted(&context);
-            tokio::time::sleep(self.good_for(&wanted)).await;
-            match tokio::time::timeout(ANSWER, self.renew(&context, &wanted)).await {
-                Ok(Ok(())) => {
-                    pause = RETRY.0;
-                    continue;
-                }
-                Ok(Err(error)) => tracing::warn!(error, "no serving certificate"),
-                Err(_) => tracing::warn!("nobody approves the kubelet's serving certificate"),
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY.1);
-        }
-    }
-
-    /// How long the certificate that is shown does what is wanted.
-    fn good_for(&self, wanted: &Wanted) -> Duration {
-        let shown = self.shown.read();
-        let Some(leaf) = shown.as_ref().and_then(|shown| shown.cert.first()) else { return Duration::ZERO };
-        let Ok((_, leaf)) = X509Certificate::from_der(leaf) else { return Duration::ZERO };
-        if !names(&leaf, wanted) {
-            return Duration::ZERO;
-        }
-        let (from, to) = (leaf.validity().not_before.timestamp(), leaf.validity().not_after.timestamp());
-        left(from, to, Timestamp::now().as_second())
     }
 
     async fn renew(&self, context: &Context, wanted: &Wanted) -> Result<(), String> {
@@ -99,8 +63,31 @@ impl Serving {
         let files = saved.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let shown = tls::certified(&files).map_err(|error| error.to_string())?;
         *self.shown.write() = Some(Arc::new(shown));
-        tracing::info!("the kubelet's server has a new certificate");
         Ok(())
+    }
+}
+
+/// The certificate of one node's server, kept good.
+struct Kept {
+    serving: Arc<Serving>,
+    context: Arc<Context>,
+    wanted: Wanted,
+}
+
+impl Renewal for Kept {
+    const WHAT: &'static str = "the certificate of the kubelet's server";
+
+    fn left(&self) -> Duration {
+        let shown = self.serving.shown.read();
+        let Some(leaf) = shown.as_ref().and_then(|shown| shown.cert.first()) else { return Duration::ZERO };
+        match X509Certificate::from_der(leaf) {
+            Ok((_, parsed)) if names(&parsed, &self.wanted) => certificate::left(leaf),
+            _ => Duration::ZERO,
+        }
+    }
+
+    async fn renew(&self) -> Result<(), String> {
+        self.serving.renew(&self.context, &self.wanted).await
     }
 }
 
@@ -134,36 +121,15 @@ fn names(leaf: &X509Certificate<'_>, wanted: &Wanted) -> bool {
     addresses.iter().all(serves)
 }
 
-/// What is left until four fifths of the time are over; seconds since the epoch.
-fn left(from: i64, to: i64, now: i64) -> Duration {
-    let renew = from.saturating_add(to.saturating_sub(from).max(0) / 5 * 4);
-    Duration::from_secs(u64::try_from(renew.saturating_sub(now)).unwrap_or_default())
-}
-
 /// Key first: a certificate that does not fit it is taken for none.
 fn save(files: &ServerTls, certified: &Certified) -> std::io::Result<()> {
-    write(&files.key_file, &certified.key, 0o600)?;
-    write(&files.cert_file, &certified.certificate, 0o644)
-}
-
-fn write(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)
+    sys::file::replace(&files.key_file, certified.key.as_bytes(), 0o600)?;
+    sys::file::replace(&files.cert_file, certified.certificate.as_bytes(), 0o644)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_certificate_is_renewed_when_a_fifth_is_left() {
-        assert_eq!(left(1000, 2000, 1000), Duration::from_secs(800));
-        assert_eq!(left(1000, 2000, 1900), Duration::ZERO);
-        assert_eq!(left(2000, 1000, 1500), Duration::from_secs(500));
-    }
 
     #[test]
     fn a_node_that_has_not_said_where_it_is_waits() {

@@ -69,7 +69,7 @@ pub(crate) async fn run(args: ImageArgs) -> Result<(), Problem> {
             Ok(())
         }
         Action::List { data, output } => {
-            let images = ask(&data.data_dir, Request::List).await?;
+            let images = ask(&first(&data.data_dir)?, Request::List).await?;
             if output == "json" {
                 println!("{}", serde_json::to_string_pretty(&images).unwrap_or_default());
             } else {
@@ -78,11 +78,11 @@ pub(crate) async fn run(args: ImageArgs) -> Result<(), Problem> {
             Ok(())
         }
         Action::Pull { data, reference } => {
-            ask(&data.data_dir, Request::Pull(reference)).await?.iter().for_each(print);
+            ask(&first(&data.data_dir)?, Request::Pull(reference)).await?.iter().for_each(print);
             Ok(())
         }
         Action::Remove { data, reference } => {
-            ask(&data.data_dir, Request::Remove(reference.clone())).await?;
+            ask(&first(&data.data_dir)?, Request::Remove(reference.clone())).await?;
             println!("removed {reference}");
             Ok(())
         }
@@ -94,13 +94,18 @@ fn print(image: &ImageLine) {
     println!("{id}  {:>7.1} MiB  {}", image.size as f64 / f64::from(1 << 20), image.names.join(" "));
 }
 
-/// Takes an archive in on every machine of the instance.
+/// The first node of an instance, the host's where it has one.
+fn first(root: &Path) -> Result<PathBuf, Problem> {
+    let nodes = compose::node_directories(&Instance::new(root))?;
+    Ok(nodes.into_iter().next().unwrap_or_else(|| root.to_owned()))
+}
+
+/// Takes an archive in on every node of the instance.
 async fn import(root: &Path, archive: PathBuf) -> Result<Vec<ImageLine>, Problem> {
-    let machines = compose::machine_roots(&Instance::new(root))?;
-    let others = machines.iter().map(|machine| ask(machine, Request::Import(archive.clone())));
-    let (here, others) = tokio::join!(ask(root, Request::Import(archive.clone())), futures::future::join_all(others));
-    others.into_iter().try_for_each(|answer| answer.map(drop))?;
-    here
+    let nodes = compose::node_directories(&Instance::new(root))?;
+    let asked = nodes.iter().map(|node| ask(node, Request::Import(archive.clone())));
+    let answers = futures::future::try_join_all(asked).await?;
+    Ok(answers.into_iter().next().unwrap_or_default())
 }
 
 /// A server that starts opens its door within this time, also where the engine is slow.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::bootstrap::Token;
 use clap::Args;
-use client::certificate::{self, Wanted};
+use client::Rotating;
 use cluster::discovery::{self, Discovered};
 use cluster::node::{NodeFiles, NodeSettings};
 use cluster::pki;
@@ -15,9 +15,10 @@ use kube::Api;
 use tokio::time::Instant;
 
 use super::up::is_ready;
-use crate::background;
+use crate::background::{self, Started};
 use crate::cli::{DataDir, duration};
 use crate::compose;
+use crate::identity;
 use crate::instance::{Instance, State};
 use crate::join::{self, Endpoint};
 use crate::preflight;
@@ -64,14 +65,22 @@ pub(crate) async fn run(args: JoinArgs) -> Result<(), Problem> {
     let name = compose::node_name(args.node_name.as_ref())?;
     let known = files.settings().during("cannot tell what this machine was")?;
     is_free(&instance, known.as_ref(), &name)?;
-    if let State::Up(_) = instance.state()? {
-        println!("this machine is the node {name} already, and runs");
-        return Ok(());
-    }
     let token = trust(&args)?;
-    preflight::check(instance.root(), &[(args.kubelet_port, "--kubelet-port")])?;
+    let runs = matches!(instance.state()?, State::Up(_));
+    if !runs {
+        preflight::check(instance.root(), &[(args.kubelet_port, "--kubelet-port")])?;
+    }
+    let joining = Joining { args: &args, instance: &instance, files, name: &name, token: &token };
     let deadline = Instant::now() + args.timeout;
-    match tokio::time::timeout_at(deadline, join(&args, &instance, known, &name, &token)).await {
+    let work = async {
+        let mut progress = Progress::new();
+        let node = match runs {
+            true => None,
+            false => Some(joining.start(known, &mut progress).await?),
+        };
+        joining.ready(node, &mut progress).await
+    };
+    match tokio::time::timeout_at(deadline, work).await {
         Ok(joined) => joined,
         Err(_) => Err(Problem::new(format!(
             "this machine did not become a node within {} s; run the same command again, and see {}",
@@ -112,47 +121,78 @@ fn trust(args: &JoinArgs) -> Result<Token, Problem> {
     Ok(token)
 }
 
-async fn join(
-    args: &JoinArgs,
-    instance: &Instance,
-    known: Option<NodeSettings>,
-    name: &str,
-    token: &Token,
-) -> Result<(), Problem> {
-    let (files, mut progress) = (NodeFiles::new(instance.root()), Progress::new());
-    progress.start("looking for the cluster");
-    let found = join::discover(&args.endpoint, token, &args.discovery_token_ca_cert_hash).await?;
-    progress.done(&format!("the cluster at {} is the right one", args.endpoint));
-    if known.is_none() {
-        let bootstrap = join::client(&args.endpoint, Some(&found.ca), Some(token))?;
-        clash(&bootstrap, name).await?;
-        drop(instance.own()?);
-        let settings = settings(args, &bootstrap, name).await?;
-        progress.start("asking for the node's certificate");
-        identify(&files, &settings, &bootstrap, &found, &args.endpoint).await?;
-        progress.done("the node has its certificate");
-    } else if std::fs::read_to_string(files.ca()).is_ok_and(|ca| ca != found.ca) {
-        return Err(Problem::new(format!(
-            "{} belongs to another cluster; take it out of that with 'oxikube reset' first, or choose another --data-dir",
-            instance.root().display()
-        )));
-    }
-    progress.start("starting the node");
-    let data = format!("--data-dir={}", instance.root().display());
-    let started = background::start(instance, "node", &[data]).await?;
-    progress.done("the node runs");
-    progress.start("waiting for the node to be ready");
-    let path = files.kubeconfig();
-    let own = client::connect::from_kubeconfig(&path).await.during(format!("cannot use {}", path.display()))?;
-    let ready = |node: Option<&Node>| node.is_some_and(is_ready);
-    tokio::select! {
-        waited = kube::runtime::wait::await_condition(Api::<Node>::all(own), name, ready) => {
-            waited.map(drop).during("cannot see whether the node is ready")?;
+/// A machine on its way into a cluster.
+struct Joining<'a> {
+    args: &'a JoinArgs,
+    instance: &'a Instance,
+    files: NodeFiles,
+    name: &'a str,
+    token: &'a Token,
+}
+
+impl Joining<'_> {
+    /// Makes the machine a node, as far as it is none yet, and starts it.
+    async fn start(&self, known: Option<NodeSettings>, progress: &mut Progress) -> Result<Started, Problem> {
+        let endpoint = &self.args.endpoint;
+        progress.start("looking for the cluster");
+        let mut found = join::discover(endpoint, self.token, &self.args.discovery_token_ca_cert_hash).await?;
+        progress.done(&format!("the cluster at {endpoint} is the right one"));
+        if std::fs::read_to_string(self.files.ca()).is_ok_and(|ca| known.is_some() && ca != found.ca) {
+            return Err(Problem::new(format!(
+                "{} belongs to another cluster; take it out of that with 'oxikube reset' first, or choose another --data-dir",
+                self.instance.root().display()
+            )));
         }
-        problem = background::broken(Some(started)) => return Err(problem),
+        if !self.has_certificate(known.is_some()).await {
+            progress.start("asking for the node's certificate");
+            found.server = endpoint.url();
+            self.identify(known, &found).await?;
+            progress.done("the node has its certificate");
+        }
+        progress.start("starting the node");
+        let data = format!("--data-dir={}", self.instance.root().display());
+        let started = background::start(self.instance, "node", &[data]).await?;
+        progress.done("the node runs");
+        Ok(started)
     }
-    progress.done(&format!("node {name} is ready"));
-    Ok(())
+
+    async fn has_certificate(&self, known: bool) -> bool {
+        known && Rotating::from_kubeconfig(&self.files.kubeconfig()).await.is_ok_and(|rotating| !rotating.is_over())
+    }
+
+    /// Gets the node's certificate by the token. What the node is told is written last: that makes it one.
+    async fn identify(&self, known: Option<NodeSettings>, found: &Discovered) -> Result<(), Problem> {
+        let bootstrap = join::client(&self.args.endpoint, Some(&found.ca), Some(self.token))?;
+        let settings = match known {
+            Some(known) => known,
+            None => {
+                clash(&bootstrap, self.name).await?;
+                settings(self.args, &bootstrap, self.name).await?
+            }
+        };
+        drop(self.instance.own()?);
+        let failed = "cannot prepare the node's keys";
+        pki::save(&self.files.ca(), &found.ca, 0o644).during(failed)?;
+        let got = identity::request(&bootstrap, &settings).await.during("the node gets no certificate")?;
+        identity::save(&self.files, &settings, found, got)?;
+        self.files.save_settings(&settings).during("cannot write down what the node is")
+    }
+
+    /// Waits until the cluster takes the machine for a node that is ready.
+    async fn ready(&self, node: Option<Started>, progress: &mut Progress) -> Result<(), Problem> {
+        progress.start("waiting for the node to be ready");
+        let path = self.files.kubeconfig();
+        let own = client::connect::from_kubeconfig(&path).await.during(format!("cannot use {}", path.display()))?;
+        let ready = |node: Option<&Node>| node.is_some_and(is_ready);
+        tokio::select! {
+            waited = kube::runtime::wait::await_condition(Api::<Node>::all(own), self.name, ready) => {
+                waited.map(drop).during("cannot see whether the node is ready")?;
+            }
+            problem = background::broken(node) => return Err(problem),
+        }
+        progress.done(&format!("node {} is ready", self.name));
+        Ok(())
+    }
 }
 
 /// A node of this name that lives is somebody else.
@@ -189,23 +229,4 @@ async fn settings(args: &JoinArgs, client: &kube::Client, name: &str) -> Result<
         bootstrap: true,
         ..common
     })
-}
-
-/// Gets the node's certificate by the token. What the node is told is written last: that makes it one.
-async fn identify(
-    files: &NodeFiles,
-    settings: &NodeSettings,
-    bootstrap: &kube::Client,
-    found: &Discovered,
-    endpoint: &Endpoint,
-) -> Result<(), Problem> {
-    let failed = "cannot prepare the node's keys";
-    pki::save(&files.ca(), &found.ca, 0o644).during(failed)?;
-    let user = cluster::node::user(&settings.node);
-    let wanted = Wanted::NodeClient { node: settings.node.clone() };
-    let got = certificate::request(bootstrap, &wanted).await.during("the node gets no certificate")?;
-    let pair = pki::Pair { certificate: got.certificate, key: got.key };
-    let text = cluster::kubeconfig::render(&endpoint.url(), &found.ca, &settings.name, &user, &pair);
-    cluster::kubeconfig::save(&files.kubeconfig(), &text).during(failed)?;
-    files.save_settings(settings).during("cannot write down what the node is")
 }

@@ -19,6 +19,9 @@ use crate::problem::{During, Problem, file};
 pub(crate) struct ResetArgs {
     #[command(flatten)]
     data: DataDir,
+    /// Also remove a whole cluster with all that is kept in it
+    #[arg(short, long)]
+    force: bool,
 }
 
 /// The cluster may be gone: it is not waited for.
@@ -33,6 +36,12 @@ pub(crate) async fn run(args: ResetArgs) -> Result<(), Problem> {
     }
     if !instance.path("VERSION").exists() {
         return Err(Problem::new(format!("{} is not an oxikube data directory; nothing was removed", root.display())));
+    }
+    if !args.force && instance.path("pki/ca.key").exists() {
+        return Err(Problem::new(format!(
+            "{} holds a whole cluster, and everything in it would be lost; say --force if that is meant",
+            root.display()
+        )));
     }
     // A file that broke is no reason to keep the rest.
     let settings = NodeFiles::new(root).settings().unwrap_or_default();

@@ -12,7 +12,8 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Problem> {
     logging::start(&args.log);
     let instance = Instance::new(&args.data.data_dir);
     let ownership = instance.own()?;
-    let _name = claim_name(&args.name)?;
+    // What carries the name on a host is a node's.
+    let _name = (!args.without_node).then(|| claim_name(&args.name)).transpose()?;
     instance.keep_name(&args.name)?;
     instance.keep_engine(&args.container_runtime_endpoint)?;
     let runtime = runtime()?;

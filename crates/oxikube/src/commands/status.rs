@@ -5,6 +5,8 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::Api;
 use serde_json::{Value, json};
 
+mod machines;
+
 use crate::cli::DataDir;
 use crate::instance::{Instance, State};
 use crate::problem::Problem;
@@ -50,6 +52,7 @@ async fn report(instance: &Instance) -> Result<Value, Problem> {
         "state": state, "dataDir": root, "name": running.name, "pid": running.pid, "apiPort": running.api_port,
         "started": running.started, "kubeconfig": instance.kubeconfig(),
     });
+    api::meta::put(&mut report, "machines", machines::report(instance, running.api_port).await?);
     if state == "running" {
         let health = health(instance).await;
         let roles = ["apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns"];
@@ -116,7 +119,23 @@ fn service_line(service: &Service) -> Value {
 /// Whether `/readyz` says ok.
 async fn ready(client: &kube::Client) -> Result<(), String> {
     let request = http::Request::get("/readyz").body(Vec::new()).map_err(|e| e.to_string())?;
-    client.request_text(request).await.map(|_| ()).map_err(|e| e.to_string())
+    match client.request_text(request).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) => Err(failing(&status.message)),
+        Err(error) => Err(with_causes(&error)),
+    }
+}
+
+/// An error of a connection says little; its causes do.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string);
+    causes.last().unwrap_or_else(|| error.to_string())
+}
+
+/// Of what `/readyz` answers, the checks that failed.
+fn failing(answer: &str) -> String {
+    let failed: Vec<&str> = answer.lines().filter_map(|line| line.strip_prefix("[-]")).collect();
+    if failed.is_empty() { answer.to_owned() } else { failed.join("; ") }
 }
 
 fn print_text(report: &Value) {
@@ -133,6 +152,7 @@ fn print_text(report: &Value) {
     println!("process     {}", text("/pid"));
     println!("api         https://127.0.0.1:{} ({})", text("/apiPort"), text("/health/api"));
     println!("kubeconfig  {}", text("/kubeconfig"));
+    machines::print(report);
     for node in report.pointer("/health/nodes").and_then(Value::as_array).into_iter().flatten() {
         let ready = if node.get("ready").is_some_and(|r| r == true) { "Ready" } else { "NotReady" };
         println!("node        {} {ready} {}", api::meta::at(node, "/name"), api::meta::at(node, "/address"));

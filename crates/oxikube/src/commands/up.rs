@@ -50,7 +50,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Problem> {
             State::Up(running) => progress.done(&format!("server runs already (process {})", running.pid)),
             State::Crashed(_) | State::Stopped => {
                 progress.start("starting the server");
-                server = Some(background::start(&instance, "server", &server_arguments(&args.server)).await?);
+                server = Some(background::start(&instance, "server", &args.server.to_arguments()).await?);
                 progress.done("server started");
             }
         }
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Problem> {
     starting.await?;
     let wait = async {
         let client = connect(&instance).await?;
-        let wanted = 1 + compose::machine_roots(&instance)?.len();
+        let wanted = compose::node_directories(&instance)?.len();
         progress.start(if wanted == 1 { "waiting for the node" } else { "waiting for the nodes" });
         let nodes = ready_nodes(&client, wanted, &mut progress).await?;
         progress.done(&match nodes.as_slice() {
@@ -89,31 +89,6 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Problem> {
     }
     println!("export KUBECONFIG={}", instance.kubeconfig().display());
     Ok(())
-}
-
-fn server_arguments(args: &ServerArgs) -> Vec<String> {
-    let mut list = vec![
-        format!("--data-dir={}", args.data.data_dir.display()),
-        format!("--api-port={}", args.api_port),
-        format!("--name={}", args.name),
-        format!("--cluster-cidr={}", args.cluster_cidr),
-        format!("--service-cluster-ip-range={}", args.service_cluster_ip_range),
-        format!("--cluster-dns={}", args.cluster_dns),
-        format!("--kubelet-port={}", args.kubelet_port),
-        format!("--logging-format={}", args.log.logging_format),
-        format!("--v={}", args.log.verbosity),
-    ];
-    list.push(format!("--node-monitor-grace-period={}ms", args.node_monitor_grace_period.as_millis()));
-    list.push(format!("--default-not-ready-toleration-seconds={}", args.default_not_ready_toleration_seconds));
-    list.push(format!("--default-unreachable-toleration-seconds={}", args.default_unreachable_toleration_seconds));
-    list.push(format!("--node-network={}", args.node_network));
-    list.extend(args.nodes.map(|n| format!("--nodes={n}")));
-    list.extend(args.node_ip.map(|ip| format!("--node-ip={ip}")));
-    list.extend(args.audit_log_path.as_ref().map(|p| format!("--audit-log-path={}", p.display())));
-    list.push(format!("--container-runtime-endpoint={}", args.container_runtime_endpoint));
-    list.extend(args.etcd.to_arguments());
-    list.extend(args.hostname_override.as_ref().map(|n| format!("--hostname-override={n}")));
-    list
 }
 
 async fn connect(instance: &Instance) -> Result<kube::Client, Problem> {

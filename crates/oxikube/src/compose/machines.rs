@@ -1,35 +1,33 @@
-//! The other machines of `up --nodes N`: made, furnished and supervised by the server.
+//! The machines of `up --nodes N` and `up --control-planes N`: made, furnished and supervised by the server.
 //!
-//! A machine's process is no part of the server: it goes on when the server is killed, and the next server takes it up.
+//! A machine's processes are no part of the server: they go on when the server is killed, and the next server takes them up.
+//! With one master the server is it, and the host has a node; with several the machines have all of the cluster.
+
+mod etcd;
+mod masters;
+mod process;
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use cluster::machines::{Machine, Network};
 use cluster::node::{NodeFiles, NodeSettings};
 use cluster::pki::Pki;
 use ipnet::{IpNet, Ipv4Net};
 use kubelet::ServerTls;
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ServerArgs;
-use crate::instance::{Instance, State};
+use crate::instance::Instance;
 use crate::problem::{During, Problem, file};
+use process::{Part, Process};
 
-/// A process that ends is started anew, later each time; one that ran for long starts from the first again.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
-const LONG: Duration = Duration::from_secs(60);
-/// A process that does not end by itself in this time is killed.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) use masters::control_planes;
 
 /// The machines of an instance.
 pub(crate) struct Fleet {
@@ -38,8 +36,11 @@ pub(crate) struct Fleet {
     /// What the node of each is told; name, address and control group are its own.
     common: NodeSettings,
     server: String,
-    /// How its processes log.
-    log: [String; 2],
+    /// How many of the machines are masters, the first ones; none when the server is the only one.
+    masters: usize,
+    /// The program of their store; where there are none it is not needed.
+    etcd: Option<PathBuf>,
+    args: ServerArgs,
 }
 
 /// What is kept of a fleet, `DIR/nodes/machines.json`.
@@ -47,8 +48,15 @@ pub(crate) struct Fleet {
 struct Record {
     instance: String,
     network: Ipv4Net,
-    /// Machines, the host counted.
+    /// Nodes, the host's counted where it has one.
     nodes: u32,
+    /// Masters; when it is one, it is the host.
+    #[serde(default = "one")]
+    control_planes: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 impl Record {
@@ -67,9 +75,15 @@ impl Record {
         }
     }
 
+    /// How many of the machines are masters, the first ones; none when the host is the only one.
+    fn masters(&self) -> usize {
+        if self.control_planes > 1 { self.control_planes as usize } else { 0 }
+    }
+
     fn machines(&self, instance: &Instance) -> Result<Vec<Machine>, Problem> {
         let network = Network::new(&self.instance, self.network);
-        let made = (1..self.nodes).map(|number| network.machine(number, instance.root()));
+        let last = if self.masters() > 0 { self.nodes } else { self.nodes.saturating_sub(1) };
+        let made = (1..=last).map(|number| network.machine(number, instance.root()));
         made.collect::<Option<_>>().ok_or_else(|| {
             Problem::new(format!(
                 "{} has no room for {} machines; choose another --node-network",
@@ -81,29 +95,32 @@ impl Record {
 
 impl Fleet {
     /// What the command line asks for, or else what there was; none for a cluster of one machine.
-    pub(crate) fn open(instance: &Instance, args: &ServerArgs) -> Result<Option<Self>, Problem> {
-        let before = Record::read(instance)?;
-        let nodes = args.nodes.or(before.as_ref().map(|record| record.nodes)).unwrap_or(1);
-        if let Some(before) = before.filter(|before| before.nodes > nodes) {
-            return Err(Problem::new(format!(
-                "this cluster has {} machines; to have {nodes}, take it down with 'oxikube down --purge' first",
-                before.nodes
-            )));
+    pub(crate) async fn open(instance: &Instance, args: &ServerArgs) -> Result<Option<Self>, Problem> {
+        if args.without_node {
+            return Ok(None);
         }
+        let before = Record::read(instance)?;
+        let used = fs::read_dir(instance.path("store")).is_ok_and(|mut files| files.next().is_some());
+        let (nodes, control_planes) = masters::counts(args, before.as_ref(), used)?;
         if nodes < 2 {
             return Ok(None);
         }
-        let record = Record { instance: args.name.clone(), network: args.node_network, nodes };
+        let record = Record { instance: args.name.clone(), network: args.node_network, nodes, control_planes };
         let machines = record.machines(instance)?;
+        let etcd = if record.masters() > 0 { Some(etcd::program().await?) } else { None };
         let path = Record::path(instance);
         let written = fs::create_dir_all(instance.path("nodes"))
             .and_then(|()| fs::write(&path, serde_json::to_vec_pretty(&record).unwrap_or_default()));
         written.map_err(|e| file(&path, &e))?;
         let network = Network::new(&args.name, args.node_network);
-        let server = format!("https://{}:{}", network.gateway(), args.api_port);
-        let common = super::config::common_settings(args);
-        let log = [format!("--logging-format={}", args.log.logging_format), format!("--v={}", args.log.verbosity)];
-        Ok(Some(Self { network, machines, common, server, log }))
+        let masters = record.masters();
+        let servers = machines.iter().take(masters).map(|m| SocketAddr::new(m.address.into(), args.api_port)).collect();
+        let server = match masters {
+            0 => format!("https://{}:{}", network.gateway(), args.api_port),
+            _ => format!("https://{}", cluster::node::BALANCER),
+        };
+        let common = NodeSettings { servers, ..super::config::common_settings(args) };
+        Ok(Some(Self { network, machines, common, server, masters, etcd, args: args.clone() }))
     }
 
     /// The host's address among the machines.
@@ -121,7 +138,7 @@ impl Fleet {
     }
 
     /// Gives each machine its keys, and says what its node is.
-    pub(crate) fn furnish(&self, pki: &Pki) -> Result<(), Problem> {
+    pub(crate) fn furnish(&self, instance: &Instance, pki: &Pki) -> Result<(), Problem> {
         for machine in &self.machines {
             let settings = NodeSettings {
                 node: machine.name.clone(),
@@ -132,20 +149,45 @@ impl Fleet {
             let furnished = NodeFiles::new(&machine.root).furnish(&settings, pki, &self.server);
             furnished.during(format!("cannot prepare the machine {}", machine.name))?;
         }
-        Ok(())
+        self.furnish_masters(instance)
     }
 
-    /// Keeps a process running on every machine until `shutdown`.
+    /// Keeps the processes of every machine running until `shutdown`, then stops them: nodes first, etcd last.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
-        let mut tasks = JoinSet::new();
-        for machine in self.machines {
-            tasks.spawn(supervise(machine, self.log.clone(), shutdown.clone()));
+        let mut stages = Vec::new();
+        let processes = match self.processes() {
+            Ok(processes) => processes,
+            Err(problem) => return tracing::error!(%problem, "the machines cannot be started"),
+        };
+        for part in Part::ALL {
+            let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+            for process in processes.iter().filter(|process| process.part == part) {
+                tasks.spawn(process.clone().supervise(stop.clone()));
+            }
+            stages.push((stop, tasks));
         }
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a machine is without supervision");
+        shutdown.cancelled().await;
+        while let Some((stop, mut tasks)) = stages.pop() {
+            stop.cancel();
+            while let Some(ended) = tasks.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a machine was without supervision");
+                }
             }
         }
+    }
+
+    fn processes(&self) -> Result<Vec<Process>, Problem> {
+        let own = std::env::current_exe().during("cannot find this program")?;
+        let log = &self.args.log;
+        let log = [format!("--logging-format={}", log.logging_format), format!("--v={}", log.verbosity)];
+        let mut list = self.master_processes(&own);
+        list.extend(self.machines.iter().map(|machine| {
+            let mut arguments = process::command("node", &Part::Node.directory(machine));
+            arguments.extend(log.clone());
+            Process { machine: machine.clone(), part: Part::Node, program: own.clone(), arguments }
+        }));
+        Ok(list)
     }
 }
 
@@ -154,10 +196,34 @@ fn cgroup(instance: &str) -> String {
     format!("{instance}.nodes")
 }
 
-/// Data directories of the machines of an instance.
-pub(crate) fn roots(instance: &Instance) -> Result<Vec<PathBuf>, Problem> {
+/// Data directories of all nodes of an instance.
+pub(crate) fn nodes(instance: &Instance) -> Result<Vec<PathBuf>, Problem> {
+    let Some(record) = Record::read(instance)? else { return Ok(vec![instance.root().to_owned()]) };
+    let host = (record.masters() == 0).then(|| instance.root().to_owned());
+    let machines = record.machines(instance)?.into_iter().map(|machine| machine.root);
+    Ok(host.into_iter().chain(machines).collect())
+}
+
+/// A machine with several masters or nodes beside it, as it is now.
+#[derive(Debug)]
+pub(crate) struct SeenMachine {
+    pub(crate) machine: Machine,
+    pub(crate) is_master: bool,
+    /// What is to run on it, and the process that does.
+    pub(crate) parts: Vec<(&'static str, Option<i32>)>,
+}
+
+/// Looks at the machines of an instance.
+pub(crate) fn seen(instance: &Instance) -> Result<Vec<SeenMachine>, Problem> {
     let Some(record) = Record::read(instance)? else { return Ok(Vec::new()) };
-    Ok(record.machines(instance)?.into_iter().map(|machine| machine.root).collect())
+    let masters = record.masters();
+    let look = |(number, machine): (usize, Machine)| {
+        let is_master = number < masters;
+        let parts = Part::ALL.into_iter().filter(|part| is_master || *part == Part::Node);
+        let parts = parts.map(|part| Ok((part.name(), part.running(&machine)?))).collect::<Result<_, Problem>>()?;
+        Ok(SeenMachine { machine, is_master, parts })
+    };
+    record.machines(instance)?.into_iter().enumerate().map(look).collect()
 }
 
 /// The files of a kubelet's serving certificate.
@@ -168,77 +234,6 @@ pub(crate) fn serving(files: &NodeFiles, bootstrap: bool) -> ServerTls {
         client_ca_file: Some(files.ca()),
         bootstrap,
     }
-}
-
-/// A command of this program on a machine.
-fn on(machine: &Machine, command: &str) -> Result<Command, Problem> {
-    let mut run = Command::new(std::env::current_exe().during("cannot find this program")?);
-    run.arg("--netns").arg(machine.netns()).arg(command).arg("--data-dir").arg(&machine.root);
-    run.stdin(Stdio::null());
-    Ok(run)
-}
-
-/// Keeps the process of one machine running.
-async fn supervise(machine: Machine, log: [String; 2], shutdown: CancellationToken) {
-    let mut pause = PAUSE.0;
-    loop {
-        let since = Instant::now();
-        match live(&machine, &log, &shutdown).await {
-            Ok(()) if shutdown.is_cancelled() => return,
-            Ok(()) => tracing::warn!(machine = machine.name, "its process ended and is started anew"),
-            Err(problem) => tracing::error!(machine = machine.name, %problem, "its process cannot be kept running"),
-        }
-        pause = if since.elapsed() > LONG { PAUSE.0 } else { (pause * 2).min(PAUSE.1) };
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-}
-
-/// One life of a machine's process: from its start, or from finding it alive, to its end.
-async fn live(machine: &Machine, log: &[String; 2], shutdown: &CancellationToken) -> Result<(), Problem> {
-    let failed = "cannot watch the process";
-    if let State::Up(running) = Instance::new(&machine.root).state()? {
-        let mut ended = std::pin::pin!(sys::process::ended(running.pid));
-        tokio::select! {
-            ended = ended.as_mut() => return ended.during(failed),
-            () = shutdown.cancelled() => {}
-        }
-        ask_to_end(running.pid)?;
-        if tokio::time::timeout(PATIENCE, ended).await.is_err() {
-            sys::process::kill(running.pid, Signal::SIGKILL as i32).during("cannot kill the process")?;
-        }
-        return Ok(());
-    }
-    let mut child = start(machine, log)?;
-    tokio::select! {
-        ended = child.wait() => return ended.map(drop).during(failed),
-        () = shutdown.cancelled() => {}
-    }
-    ask_to_end(child.id().map_or(0, u32::cast_signed))?;
-    match tokio::time::timeout(PATIENCE, child.wait()).await {
-        Ok(ended) => ended.map(drop).during(failed),
-        Err(_) => child.kill().await.during("cannot kill the process"),
-    }
-}
-
-fn ask_to_end(pid: i32) -> Result<(), Problem> {
-    match kill(Pid::from_raw(pid), Signal::SIGTERM) {
-        Ok(()) | Err(Errno::ESRCH) => Ok(()),
-        Err(error) => Err(error).during(format!("cannot stop process {pid}")),
-    }
-}
-
-fn start(machine: &Machine, flags: &[String; 2]) -> Result<Child, Problem> {
-    let logs = machine.root.join("logs");
-    let path = logs.join("node.log");
-    let opened = fs::create_dir_all(&logs).and_then(|()| fs::File::options().create(true).append(true).open(&path));
-    let log = opened.map_err(|e| file(&path, &e))?;
-    let errors = log.try_clone().map_err(|e| file(&path, &e))?;
-    let mut command = on(machine, "node")?;
-    command.args(flags).stdout(log).stderr(errors).process_group(0);
-    command.spawn().during("cannot start the process")
 }
 
 /// Takes every machine away: its process, its containers, its namespace, and at last their network.
@@ -265,7 +260,14 @@ async fn take_down(machine: &Machine, network: &Network) -> Result<(), Problem> 
     let what = format!("cannot take the machine {} down", machine.name);
     if Path::new(&machine.root).exists() {
         machine.make(network).await.during(&what)?;
-        let output = on(machine, "down")?.output().await.during(&what)?;
+        for part in [Part::Master, Part::Etcd] {
+            if let Some(pid) = part.running(machine)? {
+                part.end(pid).await?;
+            }
+        }
+        let mut down = Command::new(std::env::current_exe().during("cannot find this program")?);
+        down.arg("--netns").arg(machine.netns()).args(process::command("down", &machine.root)).stdin(Stdio::null());
+        let output = down.output().await.during(&what)?;
         if !output.status.success() {
             return Err(Problem::new(format!("{what}: {}", String::from_utf8_lossy(&output.stderr).trim())));
         }

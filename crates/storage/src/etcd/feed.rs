@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_client::{EventType, GetOptions, KeyValue, WatchOptions, WatchResponse};
+use tokio::time::Instant;
 
 use super::Shared;
+use super::index::STUCK;
 use super::keys::OFFSET;
-use super::members::Failure;
+use super::members::{Failure, with_causes};
 use crate::{Entry, Event, Key, Revision};
 
 /// Keys of one page.
@@ -173,14 +175,20 @@ async fn follow(shared: &Shared, pause: &mut Duration) -> Ended {
     let options = WatchOptions::new().with_range(end).with_start_revision(next);
     let mut stream = match tokio::time::timeout(CONFIRM, client.watch(start, Some(options))).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return lost(error.to_string()),
+        Ok(Err(error)) => return lost(with_causes(&error)),
         Err(_) => return lost("the watch was not confirmed in time".into()),
     };
+    let mut last = Instant::now();
     loop {
         let message = tokio::select! {
             message = stream.message() => message,
-            () = shared.reconnect.notified() => return lost("the watch does not keep up".into()),
+            // Who complains may have waited for the one before.
+            () = shared.reconnect.notified() => match last.elapsed() < STUCK {
+                true => continue,
+                false => return lost("the watch does not keep up".into()),
+            },
         };
+        last = Instant::now();
         match message {
             Ok(Some(response)) if response.compact_revision() > 0 => return Ended::Compacted,
             Ok(Some(response)) if response.canceled() => return lost(response.cancel_reason().to_owned()),
@@ -192,7 +200,7 @@ async fn follow(shared: &Shared, pause: &mut Duration) -> Ended {
                 }
             }
             Ok(None) => return lost("the member closed the watch".into()),
-            Err(error) => return lost(error.to_string()),
+            Err(error) => return lost(with_causes(&error)),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::{ReadError, Revision};
 /// A watch that is this late may be quiet: it is made to move.
 const QUIET: Duration = Duration::from_millis(25);
 /// A watch that is this late is given up for one at another member.
-const STUCK: Duration = Duration::from_millis(1500);
+pub(super) const STUCK: Duration = Duration::from_millis(1500);
 /// Reads that may wait for the next question.
 const QUEUE: usize = 4096;
 
@@ -57,6 +57,12 @@ async fn run(shared: Arc<Shared>, mut waiting: mpsc::Receiver<oneshot::Sender<An
             all.push(more);
         }
         let answer = ask(&shared).await;
+        // That nobody answered for so long is true for those, too, who came meanwhile.
+        while answer.is_err()
+            && let Ok(more) = waiting.try_recv()
+        {
+            all.push(more);
+        }
         for one in all {
             // Whoever asked may have gone away.
             drop(one.send(answer.clone()));

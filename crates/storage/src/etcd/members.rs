@@ -121,7 +121,7 @@ impl Members {
 
 /// The reason of an error after which another member may do better.
 fn retryable(error: Error) -> Result<String, Failure> {
-    let Error::GRpcStatus(status) = error else { return Ok(with_causes(&error)) };
+    let Error::GRpcStatus(status) = &error else { return Ok(with_causes(&error)) };
     match status.code() {
         code @ (Code::InvalidArgument
         | Code::NotFound
@@ -132,17 +132,17 @@ fn retryable(error: Error) -> Result<String, Failure> {
         | Code::OutOfRange
         | Code::Unimplemented
         | Code::Unauthenticated) => Err(Failure::Refused(code, status.message().to_owned())),
-        _ => Ok(with_causes(&status)),
+        _ => Ok(with_causes(&error)),
     }
 }
 
 /// What went wrong and why: a broken handshake, say, stands in the causes only.
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let own = match error.downcast_ref::<tonic::Status>() {
-        Some(status) => status.message().to_owned(),
-        None => error.to_string(),
+pub(super) fn with_causes(error: &Error) -> String {
+    let (own, cause) = match error {
+        Error::GRpcStatus(status) => (status.message().to_owned(), std::error::Error::source(status)),
+        other => (other.to_string(), std::error::Error::source(other)),
     };
-    let causes = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string);
+    let causes = std::iter::successors(cause, |cause| cause.source()).map(ToString::to_string);
     causes.fold(own, |text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
 }
 
