@@ -154,3 +154,18 @@ fn claims_of_one_pod_alone() {
     cluster.apply(&claim("nowhere", ""));
     ready(&cluster, "lost");
 }
+
+#[test]
+fn a_pod_that_keeps_more_than_it_may_is_evicted() {
+    let cluster = Cluster::start();
+    cluster.apply(&pod("small", "emptyDir: {sizeLimit: 2Mi}", ""));
+    cluster.apply(&pod("free", "emptyDir: {}", ""));
+    for name in ["small", "free"] {
+        ready(&cluster, name);
+        cluster.kubectl(&["exec", name, "--", "dd", "if=/dev/zero", "of=/data/f", "bs=1M", "count=4"]).must();
+    }
+    let failed = phase(&cluster, "pod", "small", "Failed");
+    assert_eq!(failed["status"]["reason"], "Evicted");
+    assert_eq!(failed["status"]["message"], "Usage of EmptyDir volume \"v\" exceeds the limit \"2Mi\". ");
+    assert_eq!(cluster.get(&["pod", "free"]).unwrap()["status"]["phase"], "Running");
+}

@@ -45,6 +45,7 @@ pub(crate) fn refuse<'a>(
              capacity: {capacity}"
         ),
         grace_seconds: None,
+        disruption: false,
     };
     let count = others.clone().count();
     if count >= max_pods {

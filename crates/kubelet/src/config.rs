@@ -61,6 +61,10 @@ pub struct Config {
     pub system_reserved: BTreeMap<String, String>,
     /// Hard eviction thresholds: signal, quantity or percentage.
     pub eviction_hard: BTreeMap<String, String>,
+    /// The node's conditions tell of a shortage for at least so long.
+    pub eviction_pressure_transition_period: Duration,
+    /// Shortages are looked for this often.
+    pub eviction_period: Duration,
     /// Node status is told this often even if nothing changed.
     pub node_status_report_frequency: Duration,
     /// What changes on the node is looked for this often.
@@ -109,6 +113,8 @@ impl Config {
                 ("nodefs.inodesFree".to_owned(), "5%".to_owned()),
                 ("imagefs.available".to_owned(), "15%".to_owned()),
             ]),
+            eviction_pressure_transition_period: Duration::from_secs(300),
+            eviction_period: Duration::from_secs(10),
             node_status_report_frequency: Duration::from_secs(300),
             node_status_update_frequency: Duration::from_secs(10),
             node_lease_duration: Duration::from_secs(40),

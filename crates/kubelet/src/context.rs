@@ -6,9 +6,11 @@ use std::sync::Arc;
 use client::{EventRecorder, Informer};
 use cri::Engine;
 use cri::v1::DnsConfig;
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::container::Allocatable;
+use crate::eviction::Pressure;
 use crate::images::Images;
 use crate::objects::Objects;
 use crate::probes::Prober;
@@ -30,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) host_ips: Vec<String>,
     pub(crate) allocatable: Allocatable,
     pub(crate) memory_capacity: i64,
+    /// What the node is short of.
+    pub(crate) pressure: watch::Sender<Pressure>,
 }
 
 impl Context {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cri::v1::{Container, ContainerState, ImageSpec};
+use cri::v1::{Container, ContainerState, Image, ImageSpec};
 
 use crate::context::Context;
 
@@ -73,6 +73,32 @@ pub(crate) async fn free_images(context: &Context, containers: &[Container], unu
         unused_since.clear();
         return;
     }
+    let mut unused = unused(context, containers).await;
+    let ids: HashSet<String> = unused.iter().map(|image| image.id.clone()).collect();
+    unused_since.retain(|id, _| ids.contains(id));
+    unused.retain(|image| unused_since.entry(image.id.clone()).or_insert_with(Instant::now).elapsed() >= UNUSED);
+    unused.sort_by_key(|image| std::cmp::Reverse(image.size));
+    for image in unused {
+        remove(context, image).await;
+        if used(&context.config.root_dir) < limit - 0.05 {
+            return;
+        }
+    }
+}
+
+/// Removes all images without containers: a node that is short of disk needs the room at once.
+pub(crate) async fn free_all_images(context: &Context) {
+    match context.engine.list_containers(None).await {
+        Ok(containers) => {
+            for image in unused(context, &containers).await {
+                remove(context, image).await;
+            }
+        }
+        Err(error) => tracing::warn!(%error, "containers not listed"),
+    }
+}
+
+async fn unused(context: &Context, containers: &[Container]) -> Vec<Image> {
     let in_use: HashSet<&str> = containers
         .iter()
         .flat_map(|one| {
@@ -81,28 +107,22 @@ pub(crate) async fn free_images(context: &Context, containers: &[Container], unu
                 .chain(one.image.as_ref().map(|i| i.image.as_str()))
         })
         .collect();
-    let images = match context.engine.list_images(None).await {
-        Ok(images) => images,
-        Err(error) => return tracing::warn!(%error, "images not listed"),
-    };
-    let mut unused: Vec<_> = images
+    let images = context.engine.list_images(None).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "images not listed");
+        Vec::new()
+    });
+    images
         .into_iter()
         .filter(|image| !image.pinned && !in_use.contains(image.id.as_str()))
         .filter(|image| !image.repo_tags.iter().chain(&image.repo_digests).any(|name| in_use.contains(name.as_str())))
-        .collect();
-    let ids: HashSet<String> = unused.iter().map(|image| image.id.clone()).collect();
-    unused_since.retain(|id, _| ids.contains(id));
-    unused.retain(|image| unused_since.entry(image.id.clone()).or_insert_with(Instant::now).elapsed() >= UNUSED);
-    unused.sort_by_key(|image| std::cmp::Reverse(image.size));
-    for image in unused {
-        tracing::info!(id = image.id, size = image.size, "removing an unused image: the disk is nearly full");
-        let spec = ImageSpec { image: image.id, ..Default::default() };
-        if let Err(error) = context.engine.remove_image(spec).await {
-            tracing::warn!(%error, "image not removed");
-        }
-        if used(&context.config.root_dir) < limit - 0.05 {
-            return;
-        }
+        .collect()
+}
+
+async fn remove(context: &Context, image: Image) {
+    tracing::info!(id = image.id, size = image.size, "removing an unused image: the disk is nearly full");
+    let spec = ImageSpec { image: image.id, ..Default::default() };
+    if let Err(error) = context.engine.remove_image(spec).await {
+        tracing::warn!(%error, "image not removed");
     }
 }
 

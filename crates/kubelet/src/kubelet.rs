@@ -5,11 +5,13 @@ use std::sync::Arc;
 use client::{EventRecorder, EventSink, Informers, Selection};
 use cri::Engine;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::context::{self, Context};
+use crate::eviction::{self, Pressure};
 use crate::images::Images;
 use crate::localpath;
 use crate::node::{self, Facts, NodeKeeper};
@@ -88,6 +90,7 @@ impl Kubelet {
             host_ips: context::host_addresses(&config).iter().map(ToString::to_string).collect(),
             allocatable: facts.allocatable(),
             memory_capacity: facts.memory,
+            pressure: watch::Sender::new(Pressure::now(&config, &facts)),
             config,
             client,
             engine,
@@ -106,7 +109,7 @@ impl Kubelet {
         let itself = Selection::fields(format!("metadata.name={}", context.config.node_name));
         let node_informer = informers.select::<Node>(itself);
         let pods = Pods::new(Arc::clone(&context), shutdown.clone());
-        let keeper = NodeKeeper::new(Arc::clone(&context), facts);
+        let keeper = NodeKeeper::new(Arc::clone(&context), facts.clone());
         // Before anything asks which pods there are.
         let _pod_guard = pods.follow(&pod_informer);
         let mut tasks = JoinSet::new();
@@ -117,6 +120,7 @@ impl Kubelet {
         tasks.spawn(node::keep_lease(Arc::clone(&context)));
         tasks.spawn(Arc::clone(&pods).listen());
         tasks.spawn(Arc::clone(&pods).relist(pod_informer.clone()));
+        tasks.spawn(eviction::run(Arc::clone(&context), Arc::clone(&pods), facts));
         if let Some(server) = server {
             tasks.spawn(server.keep_certified(Arc::clone(&context)));
             tasks.spawn(server.run(Arc::clone(&context), Arc::clone(&pods), shutdown.clone()));

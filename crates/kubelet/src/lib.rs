@@ -10,6 +10,7 @@ mod config;
 mod container;
 mod context;
 mod dns;
+mod eviction;
 mod hosts;
 mod housekeeping;
 mod images;
@@ -33,6 +34,7 @@ mod volumes;
 mod worker;
 
 pub use config::{Config, ServerTls};
+pub use eviction::is_eviction_limit;
 pub use kubelet::{Kubelet, KubeletError};
 pub use server::ServerError;
 pub use volumes::tear_down;

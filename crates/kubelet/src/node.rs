@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::localpath;
-pub(crate) use facts::Facts;
+pub(crate) use facts::{Facts, memory_field, threshold};
 pub(crate) use lease::run as keep_lease;
 
 const WRITE: Duration = Duration::from_secs(10);
@@ -104,6 +104,7 @@ impl NodeKeeper {
         let mut told = self.register().await;
         let mut told_at = Instant::now();
         let every = self.context.config.node_status_update_frequency;
+        let mut pressure = self.context.pressure.subscribe();
         let at_least = self.context.config.node_status_report_frequency;
         let mut failures = 0_u32;
         let mut first = true;
@@ -138,6 +139,7 @@ impl NodeKeeper {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.changed.notified() => {}
+                Ok(()) = pressure.changed() => {}
             }
         }
     }

@@ -139,6 +139,8 @@ pub(crate) struct Verdict {
     pub(crate) reason: String,
     pub(crate) message: String,
     pub(crate) grace_seconds: Option<i64>,
+    /// The node had to end it, which its conditions tell.
+    pub(crate) disruption: bool,
 }
 
 /// Everything that a decision is made of.

@@ -139,8 +139,20 @@ impl Pods {
         if begun || pod.metadata.deletion_timestamp.is_some() || statics::is_static(pod) {
             return None;
         }
+        if let Some(verdict) = self.context.pressure.borrow().refuse(pod) {
+            return Some(verdict);
+        }
         let others = workers.values().filter(|handle| !handle.gone).map(|handle| &*handle.pod);
         admit::refuse(pod, others, &self.context.allocatable, self.context.config.max_pods)
+    }
+
+    /// A pod that runs has to end.
+    pub(crate) fn evict(&self, pod: &Pod, verdict: Verdict) {
+        if let Some(handle) = self.workers.lock().get(spec::uid(pod)) {
+            tracing::info!(pod = spec::display(pod), why = verdict.message, "evicted");
+            self.context.recorder.warning(&client::reference(pod), &verdict.reason, verdict.message.clone());
+            handle.inbox.verdict(verdict);
+        }
     }
 
     fn wake(&self, uid: &str) {

@@ -169,7 +169,7 @@ impl Volumes {
         Some(kept.elsewhere.lock().get(name).cloned().unwrap_or_else(|| self.path(pod, volume)))
     }
 
-    fn path(&self, pod: &Pod, volume: &Volume) -> PathBuf {
+    pub(crate) fn path(&self, pod: &Pod, volume: &Volume) -> PathBuf {
         let folder = plugin::folder(volume);
         self.config.pod_dir(spec::uid(pod)).join("volumes").join(folder).join(&volume.name)
     }

@@ -104,7 +104,7 @@ fn os_image() -> String {
 }
 
 /// A field of `/proc/meminfo` in bytes.
-pub(super) fn memory_field(name: &str) -> i64 {
+pub(crate) fn memory_field(name: &str) -> i64 {
     let text = read("/proc/meminfo");
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<i64>().ok());
@@ -122,15 +122,8 @@ fn storage_total(path: &Path) -> i64 {
         .unwrap_or(0)
 }
 
-/// Bytes and inodes that are free, as parts of all.
-pub(super) fn storage_free(path: &Path) -> Option<(f64, f64)> {
-    let stat = nix::sys::statvfs::statvfs(path).ok()?;
-    let part = |free: u64, all: u64| if all == 0 { 1.0 } else { free as f64 / all as f64 };
-    Some((part(stat.blocks_available(), stat.blocks()), part(stat.files_available(), stat.files())))
-}
-
 /// A quantity, or a percentage of the total.
-pub(super) fn threshold(text: Option<&String>, total: i64) -> i64 {
+pub(crate) fn threshold(text: Option<&String>, total: i64) -> i64 {
     let Some(text) = text else { return 0 };
     match text.strip_suffix('%').and_then(|percent| percent.parse::<f64>().ok()) {
         Some(percent) => (total as f64 * percent / 100.0) as i64,

@@ -11,8 +11,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::facts::{self, Facts};
+use super::facts::Facts;
 use crate::context::Context;
+use crate::eviction::Pressure;
 
 /// Images that a status lists.
 const IMAGES: usize = 50;
@@ -27,7 +28,7 @@ pub(super) async fn status(context: &Context, facts: &Facts, told: &NodeStatus) 
     let port = context.config.advertise_port.unwrap_or(context.config.address.port());
     let endpoint = DaemonEndpoint { port: i32::from(port) };
     let (ready, images) = tokio::join!(ready(context), images(context));
-    let mut conditions = pressure(context, facts);
+    let mut conditions = pressure(*context.pressure.borrow());
     conditions.push(ready);
     let before = told.conditions.clone().unwrap_or_default();
     NodeStatus {
@@ -78,32 +79,30 @@ fn stamp(mut condition: NodeCondition, before: &[NodeCondition], now: Timestamp)
     condition
 }
 
-fn pressure(context: &Context, facts: &Facts) -> Vec<NodeCondition> {
-    let limits = &context.config.eviction_hard;
-    let available = facts::memory_field("MemAvailable");
-    let memory = available < facts::threshold(limits.get("memory.available"), facts.memory);
-    let share = |signal: &str| facts::threshold(limits.get(signal), 1_000_000) as f64 / 1_000_000.0;
-    let (bytes, inodes) = facts::storage_free(&context.config.root_dir).unwrap_or((1.0, 1.0));
-    let is_share = |signal: &str| limits.get(signal).is_some_and(|text| text.ends_with('%'));
-    let disk = (is_share("nodefs.available") && bytes < share("nodefs.available"))
-        || (is_share("nodefs.inodesFree") && inodes < share("nodefs.inodesFree"));
+fn pressure(now: Pressure) -> Vec<NodeCondition> {
+    let tell = |kind: &str, short: bool, yes: (&str, &str), no: (&str, &str)| {
+        let (reason, message) = if short { yes } else { no };
+        condition(kind, short, reason, message)
+    };
     vec![
-        if memory {
-            condition(
-                "MemoryPressure",
-                true,
-                "KubeletHasInsufficientMemory",
-                "kubelet has insufficient memory available",
-            )
-        } else {
-            condition("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available")
-        },
-        if disk {
-            condition("DiskPressure", true, "KubeletHasDiskPressure", "kubelet has disk pressure")
-        } else {
-            condition("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
-        },
-        condition("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        tell(
+            "MemoryPressure",
+            now.memory,
+            ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+            ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ),
+        tell(
+            "DiskPressure",
+            now.disk,
+            ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+            ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ),
+        tell(
+            "PIDPressure",
+            now.pids,
+            ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+            ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ),
     ]
 }
 

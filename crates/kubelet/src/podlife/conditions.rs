@@ -48,7 +48,18 @@ pub(super) fn conditions(
             conditions.push(other.clone());
         }
     }
+    if input.verdict.is_some_and(|verdict| verdict.disruption) {
+        disrupted(&mut conditions, input);
+    }
     conditions
+}
+
+/// A pod that the node had to end says so (KEP-3329).
+pub(super) fn disrupted(conditions: &mut Vec<PodCondition>, input: &Input<'_>) {
+    let message = input.verdict.map(|verdict| verdict.message.clone());
+    let told = Verdict { status: true, reason: Some("TerminationByKubelet"), message };
+    conditions.retain(|condition| condition.type_ != "DisruptionTarget");
+    conditions.push(condition(input, "DisruptionTarget", told));
 }
 
 fn condition(input: &Input<'_>, kind: &str, verdict: Verdict) -> PodCondition {

@@ -55,6 +55,7 @@ fn exceeded(input: &Input<'_>) -> Option<Verdict> {
         reason: "DeadlineExceeded".to_owned(),
         message: "Pod was active on the node longer than the specified deadline".to_owned(),
         grace_seconds: None,
+        disruption: false,
     })
 }
 

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{ContainerStatus, HostIP, PodIP, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::conditions::{conditions, whole_seconds};
+use super::conditions::{conditions, disrupted, whole_seconds};
 use super::ending::End;
 use super::{Draft, Input, State, containers, phase};
 use crate::spec::Role;
@@ -14,7 +14,11 @@ pub(super) fn status(input: &Input<'_>, end: Option<&End>, draft: &Draft) -> Pod
     let stopped = !input.observed.containers.iter().any(|record| record.state == State::Running);
     if stopped && matches!(told, Some("Succeeded" | "Failed")) {
         // Once ended, always ended, and as told then.
-        return input.last.clone();
+        let mut ended = input.last.clone();
+        if input.verdict.is_some_and(|verdict| verdict.disruption) {
+            disrupted(ended.conditions.get_or_insert_default(), input);
+        }
+        return ended;
     }
     let entries = spec::containers(input.pod);
     let of = |wanted: fn(Role) -> bool| -> Vec<ContainerStatus> {

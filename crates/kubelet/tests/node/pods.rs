@@ -237,3 +237,34 @@ async fn static_pods_come_from_files_and_are_mirrored() {
     node.gone("s-n1").await;
     until("an empty engine", || node.engine.count() == (0, 0)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_short_of_memory_ends_pods_and_takes_no_more_of_the_thirsty() {
+    let node = Node::with(|config| {
+        config.eviction_hard = [("memory.available".to_owned(), "101%".to_owned())].into();
+        config.eviction_period = std::time::Duration::from_millis(100);
+    })
+    .await;
+    until("a node under pressure", || {
+        let node = node.api.get("nodes", "", "n1").unwrap_or_default();
+        let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().any(|condition| condition["type"] == "MemoryPressure" && condition["status"] == "True")
+    })
+    .await;
+    let failed = |pod: &Value| pod["status"]["phase"] == "Failed" && pod["status"]["reason"] == "Evicted";
+    node.create("thirsty", web());
+    let pod = node.wait("thirsty", "turned away", failed).await;
+    assert_eq!(pod["status"]["message"], "The node had condition: [MemoryPressure]. ");
+    let mut modest = web();
+    modest["containers"][0]["resources"] = json!({"requests": {"cpu": "1m"}});
+    let mut vital = modest.clone();
+    vital["priority"] = json!(2_000_001_000);
+    node.create("vital", vital);
+    node.ready("vital").await;
+    node.create("modest", modest);
+    let pod = node.wait("modest", "evicted", failed).await;
+    let message = pod["status"]["message"].as_str().unwrap();
+    assert!(message.starts_with("The node was low on resource: memory. Threshold quantity: "), "{message}");
+    assert_eq!(condition(&pod, "DisruptionTarget"), "True");
+    assert_eq!(condition(&node.pod("vital").unwrap(), "Ready"), "True");
+}

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use cluster::node::NodeSettings;
@@ -61,6 +62,27 @@ pub(crate) struct KubeletArgs {
     /// Container engine: native, unix://SOCKET of one that speaks CRI, or docker://SOCKET
     #[arg(long, default_value_t, value_name = "ENDPOINT")]
     container_runtime_endpoint: Endpoint,
+    /// Pods that run at most
+    #[arg(long, default_value_t = 110, value_name = "NUMBER")]
+    max_pods: usize,
+    /// What has to be left before pods are ended, as in memory.available<100Mi,nodefs.available<10%
+    #[arg(long, value_delimiter = ',', value_parser = limit, value_name = "SIGNAL<QUANTITY")]
+    eviction_hard: Vec<(String, String)>,
+    /// How long the node's conditions tell of a shortage at least
+    #[arg(long, default_value = "5m", value_parser = crate::cli::duration, value_name = "DURATION")]
+    eviction_pressure_transition_period: Duration,
+}
+
+/// `SIGNAL<QUANTITY`, the quantity a number or a percentage.
+fn limit(text: &str) -> Result<(String, String), String> {
+    match text.split_once('<') {
+        Some((signal, quantity)) if kubelet::is_eviction_limit(signal, quantity) => {
+            Ok((signal.to_owned(), quantity.to_owned()))
+        }
+        _ => Err("write SIGNAL<QUANTITY, with memory.available, nodefs.available, nodefs.inodesFree, \
+                  imagefs.available or pid.available and an amount such as 100Mi or 5%"
+            .to_owned()),
+    }
 }
 
 pub(crate) async fn run(args: KubeletArgs, shutdown: CancellationToken) -> Result<(), Problem> {
@@ -90,6 +112,9 @@ pub(crate) async fn run(args: KubeletArgs, shutdown: CancellationToken) -> Resul
     let mut config = node.kubelet_config(&instance, address, tls);
     config.cluster_dns = args.cluster_dns;
     config.static_pod_path = args.pod_manifest_path;
+    config.max_pods = args.max_pods;
+    config.eviction_hard.extend(args.eviction_hard);
+    config.eviction_pressure_transition_period = args.eviction_pressure_transition_period;
     let ways = node.ways(&client::Informers::new(client.clone()))?;
     let kubelet = Kubelet::build(config, client, node.engine.clone()).await;
     let kubelet = kubelet.during("cannot build the kubelet")?;
