@@ -8,6 +8,7 @@ mod control_planes;
 mod crash;
 mod doors;
 mod engines;
+mod ingress;
 mod join;
 mod kinds;
 mod masters;

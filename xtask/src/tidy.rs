@@ -10,7 +10,7 @@ const RANKS: &[&[&str]] = &[
     &["sys", "spdy"],
     &["api", "schema", "cel", "kinds"],
     &["storage", "client", "cri", "cni"],
-    &["apiserver", "scheduler", "controllers", "kubelet", "runtime", "podnet", "proxy", "dns"],
+    &["apiserver", "scheduler", "controllers", "kubelet", "runtime", "podnet", "proxy", "dns", "gateway"],
     &["cluster", "oxikube"],
 ];
 /// Tools beside the ranks.

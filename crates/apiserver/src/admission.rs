@@ -3,7 +3,9 @@
 //! <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>
 
 mod certificates;
+mod default_class;
 mod escalation;
+mod ingress;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod pod_tolerations;
@@ -49,6 +51,7 @@ pub(crate) async fn mutate(
         ("", "nodes") => taint_nodes::admit(object),
         ("", "persistentvolumes") => storage::admit_volume(object),
         ("", "persistentvolumeclaims") => storage::admit_claim(context, object).await?,
+        ("networking.k8s.io", "ingresses") => ingress::admit(context, object).await?,
         ("certificates.k8s.io", "certificatesigningrequests") => requester(context, object),
         ("scheduling.k8s.io", "priorityclasses") => priority::check_class(context, object).await?,
         _ => {}

@@ -9,6 +9,7 @@ pub mod connect;
 pub mod election;
 mod events;
 mod informer;
+pub mod ingress;
 mod key;
 mod placement;
 mod queue;

@@ -50,6 +50,24 @@ pub struct NodeSettings {
     /// The API servers, where there are several: the node passes its own connections on to one that is alive.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<SocketAddr>,
+    /// Where the node's gateway serves Ingresses.
+    #[serde(default)]
+    pub gateway: GatewayPorts,
+}
+
+/// Ports of a gateway, 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayPorts {
+    /// Of HTTP.
+    pub http: u16,
+    /// Of HTTPS.
+    pub https: u16,
+}
+
+impl Default for GatewayPorts {
+    fn default() -> Self {
+        Self { http: 80, https: 443 }
+    }
 }
 
 /// Why a node's files cannot be used.
@@ -92,6 +110,7 @@ impl NodeSettings {
             cgroup: None,
             bootstrap: false,
             servers: Vec::new(),
+            gateway: GatewayPorts::default(),
         }
     }
 

@@ -15,6 +15,7 @@ mod disruption;
 mod endpointslice;
 mod ephemeralvolume;
 mod garbagecollector;
+mod ingress;
 mod job;
 mod localpath;
 mod namespace;
@@ -107,6 +108,7 @@ fn all(context: &Context, shutdown: &CancellationToken) -> Vec<(&'static str, Ru
         ("namespace", Box::pin(namespace::run(context(), stop()))),
         ("garbage-collector", Box::pin(garbagecollector::run(context(), stop()))),
         ("servicelb", Box::pin(servicelb::run(context(), stop()))),
+        ("ingress", Box::pin(ingress::run(context(), stop()))),
         ("persistentvolume-binder", Box::pin(persistentvolume::run(context(), stop()))),
         ("persistentvolume-protection", Box::pin(volumeprotection::run_volumes(context(), stop()))),
         ("persistentvolumeclaim-protection", Box::pin(volumeprotection::run_claims(context(), stop()))),

@@ -7,4 +7,5 @@ mod run;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use plan::{Door, doors, host};
 pub(crate) use run::run;

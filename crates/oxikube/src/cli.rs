@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{self, roles};
 use crate::compose::{self, Endpoint};
+use crate::gateway::GatewayArgs;
 use crate::logging::LogArgs;
 use crate::plain;
 use crate::problem::{During, Problem};
@@ -45,7 +46,7 @@ enum Command {
     /// Run the cluster in the foreground
     #[command(after_help = "Example:\n  oxikube server --data-dir /var/lib/oxikube")]
     Server(ServerArgs),
-    /// Run a node: kubelet, container engine, service proxy and resolver
+    /// Run a node: kubelet, container engine, service proxy, resolver and gateway
     #[command(after_help = "Example:\n  oxikube node --data-dir /var/lib/oxikube")]
     Node(commands::node::NodeArgs),
     /// Run the API server alone
@@ -69,6 +70,9 @@ enum Command {
     /// Run a node's service proxy
     #[command(after_help = "Example:\n  oxikube proxy --kubeconfig proxy.kubeconfig")]
     Proxy(roles::proxy::ProxyArgs),
+    /// Run a node's gateway, which serves Ingresses
+    #[command(after_help = "Example:\n  oxikube gateway --kubeconfig node.kubeconfig")]
+    Gateway(roles::gateway::GatewayRoleArgs),
     /// Run a node's resolver
     #[command(after_help = "Example:\n  oxikube dns --kubeconfig dns.kubeconfig")]
     Dns(roles::dns::DnsArgs),
@@ -178,6 +182,8 @@ pub(crate) struct ServerArgs {
     #[arg(long, default_value_t, value_name = "ENDPOINT")]
     pub(crate) container_runtime_endpoint: Endpoint,
     #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
+    #[command(flatten)]
     pub(crate) etcd: EtcdArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
@@ -208,6 +214,7 @@ impl ServerArgs {
         list.extend(self.node_ip.map(|ip| format!("--node-ip={ip}")));
         list.extend(self.audit_log_path.as_ref().map(|p| format!("--audit-log-path={}", p.display())));
         list.push(format!("--container-runtime-endpoint={}", self.container_runtime_endpoint));
+        list.extend(self.gateway.to_arguments());
         list.extend(self.etcd.to_arguments());
         list.extend(self.hostname_override.as_ref().map(|n| format!("--hostname-override={n}")));
         list
@@ -254,6 +261,7 @@ pub(crate) fn run() -> Result<(), Problem> {
         Command::Scheduler(args) => roles::run(&args.log.clone(), |stop| roles::scheduler::run(args, stop)),
         Command::Kubelet(args) => roles::run(&args.log.clone(), |stop| roles::kubelet::run(*args, stop)),
         Command::Proxy(args) => roles::run(&args.log.clone(), |stop| roles::proxy::run(args, stop)),
+        Command::Gateway(args) => roles::run(&args.log.clone(), |stop| roles::gateway::run(args, stop)),
         Command::Dns(args) => roles::run(&args.log.clone(), |stop| roles::dns::run(args, stop)),
         Command::Cri(args) => roles::run(&args.log.clone(), |stop| commands::cri::run(args, stop)),
         Command::Balancer(args) => roles::run(&args.log.clone(), |stop| roles::balancer::run(args, stop)),

@@ -108,8 +108,10 @@ async fn beside(
     let name = &settings.node;
     kubelet_certificate(pki, name, address)?;
     let tls = machines::serving(&NodeFiles::new(instance.root()), false);
+    let node_client = || api.client(User::authenticated(&cluster::node::user(name), &["system:nodes"]));
     let clients = Clients {
-        kubelet: api.client(User::authenticated(&cluster::node::user(name), &["system:nodes"])),
+        kubelet: node_client(),
+        gateway: node_client(),
         proxy: api.client(User::authenticated("system:kube-proxy", &[])),
         dns: api.client(User::service_account("kube-system", "kube-dns")),
     };

@@ -6,6 +6,7 @@ mod background;
 mod cli;
 mod commands;
 mod compose;
+mod gateway;
 mod identity;
 mod images;
 mod instance;

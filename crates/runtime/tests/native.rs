@@ -416,6 +416,9 @@ fn images_are_pulled_listed_and_removed() {
         let image = engine.image_status(spec.clone()).await.unwrap().unwrap();
         assert_eq!(image.id, id);
         assert!(image.repo_digests[0].starts_with("127.0.0.1:5000/a/b@sha256:"), "{image:?}");
+        let lasting = engine.list_images(None).await.unwrap().into_iter().filter(|one| one.id != id);
+        let lasting: Vec<bool> = lasting.map(|one| one.pinned).collect();
+        assert!(!image.pinned && lasting == [true], "only what was imported stays when room is needed: {lasting:?}");
         let by_digest = cri::v1::ImageSpec { image: image.repo_digests[0].clone(), ..Default::default() };
         assert_eq!(engine.image_status(by_digest).await.unwrap().unwrap().id, id);
         let pod = engine.run_pod_sandbox(sandbox(&node, "a")).await.unwrap().pod_sandbox_id;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Taint};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 
 use crate::framework::{Diagnosis, schedule};
 use crate::plugins::default_preemption::preempt;
+use crate::plugins::taint_toleration::tolerated;
 use crate::pod::PodInfo;
 use crate::profile::Profile;
 use crate::snapshot::{Budget, Snapshot};
@@ -113,10 +114,22 @@ fn rejected(pod: &PodInfo, profile: &Profile, snapshot: &Snapshot, mut diagnosis
     }
     let nodes = diagnosis.rejections.iter().map(|(node, rejection)| Verdict {
         node: node.clone(),
-        reasons: rejection.reasons.clone(),
+        reasons: untolerated(pod, snapshot, node, rejection.plugin).unwrap_or_else(|| rejection.reasons.clone()),
         plugin: rejection.plugin,
     });
     Explanation { message: diagnosis.message(), nodes: nodes.collect(), fits: None, victims }
+}
+
+/// The message for all nodes leaves the taints out; who asks about one node wants to know them.
+fn untolerated(pod: &PodInfo, snapshot: &Snapshot, node: &str, plugin: &str) -> Option<Vec<String>> {
+    let taints = snapshot.node(node).filter(|_| plugin == "TaintToleration")?.taints.iter();
+    let hard = taints.filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"));
+    let against = hard.filter(|taint| !tolerated(taint, pod.tolerations()));
+    let name = |taint: &Taint| match taint.value.as_deref().filter(|value| !value.is_empty()) {
+        Some(value) => format!("taint {}={value}:{}", taint.key, taint.effect),
+        None => format!("taint {}:{}", taint.key, taint.effect),
+    };
+    Some(against.map(name).collect())
 }
 
 #[cfg(test)]
@@ -135,6 +148,9 @@ mod tests {
             "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "2"}}}]}}))
         .unwrap();
         let nodes = || vec![node("a", "1", json!({})), node("b", "4", json!({"unschedulable": true}))];
+        let tainted = node("t", "4", json!({"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}));
+        let world = World { nodes: vec![tainted], ..World::default() };
+        assert_eq!(explain(&pod, world, &Profile::default()).nodes[0].reasons, ["taint k=v:NoSchedule"]);
         let world = World { nodes: nodes(), ..World::default() };
         let explanation = explain(&pod, world, &Profile::default());
         let said: Vec<_> = explanation.nodes.iter().map(|v| (v.node.as_str(), v.plugin)).collect();

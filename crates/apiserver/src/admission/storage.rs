@@ -3,8 +3,8 @@
 use api::{ApiError, Quantity};
 use serde_json::{Value, json};
 
+use super::default_class;
 use crate::context::Context;
-use crate::registry::list::Selection;
 
 const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
 const VOLUME_FINALIZER: &str = "kubernetes.io/pv-protection";
@@ -24,24 +24,10 @@ pub(super) async fn admit_claim(context: &Context, claim: &mut Value) -> Result<
     if named || api::meta::annotation(claim, CLASS_BETA).is_some() {
         return Ok(());
     }
-    let classes = context.server.own("storage.k8s.io", "storageclasses", "")?;
-    let mut trees = Vec::new();
-    for object in classes.select(&Selection::default()).await? {
-        trees.push(object.tree()?);
-    }
-    if let Some(name) = default_class(&trees) {
+    if let Some(name) = default_class::of(context, "storage.k8s.io", "storageclasses", DEFAULT).await? {
         api::meta::child_mut(api::meta::map_mut(claim), "spec").insert("storageClassName".into(), name.into());
     }
     Ok(())
-}
-
-/// The newest of several, then the first by name.
-fn default_class(classes: &[Value]) -> Option<&str> {
-    let chosen = classes.iter().filter(|c| DEFAULT.iter().any(|key| api::meta::annotation(c, key) == Some("true")));
-    let rank = |class: &&Value| {
-        (std::cmp::Reverse(api::meta::text(class, "creationTimestamp").to_owned()), api::meta::name(class).to_owned())
-    };
-    chosen.min_by_key(rank).map(api::meta::name)
 }
 
 fn protect(object: &mut Value, finalizer: &str) {
@@ -87,18 +73,6 @@ pub(super) async fn check_resize(context: &Context, new: &Value, old: &Value) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_newest_default_class_is_taken() {
-        let class = |name: &str, created: &str, default: &str| {
-            json!({"metadata": {"name": name, "creationTimestamp": created,
-                "annotations": {"storageclass.kubernetes.io/is-default-class": default}}})
-        };
-        let mut classes = vec![class("z", "2026-01-03T00:00:00Z", "false"), class("a", "2026-01-01T00:00:00Z", "true")];
-        assert_eq!(default_class(&classes), Some("a"));
-        classes.push(class("b", "2026-01-02T00:00:00Z", "true"));
-        assert_eq!(default_class(&classes), Some("b"));
-    }
 
     #[test]
     fn the_finalizer_is_set_once() {

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 
 use api::ApiError;
+use client::ingress::Classes;
+use k8s_openapi::api::networking::v1::IngressClass;
 use serde_json::Value;
 
 use crate::context::User;
@@ -17,8 +19,14 @@ use crate::server::Server;
 pub(crate) async fn allowed(server: &Arc<Server>, node: &str, r: &ResourceRequest) -> bool {
     let reads = matches!(r.verb, "get" | "list" | "watch");
     match (r.group.as_str(), r.resource.as_str(), r.subresource.as_str()) {
-        ("", "secrets" | "configmaps" | "persistentvolumeclaims", "") => {
+        ("", "secrets", "") => {
             // A list or watch of one object by field selector names it nowhere in the path.
+            let named = reads && !r.name.is_empty();
+            named
+                && (needs(server, node, &r.resource, &r.namespace, &r.name).await
+                    || shows(server, &r.namespace, &r.name).await)
+        }
+        ("", "configmaps" | "persistentvolumeclaims", "") => {
             reads && !r.name.is_empty() && needs(server, node, &r.resource, &r.namespace, &r.name).await
         }
         ("", "serviceaccounts", "token") => {
@@ -107,6 +115,35 @@ fn lets_go(new: &Value, old: &Value) -> bool {
     let ((new, kept), (old, mut had)) = (rest(new), rest(old));
     had.retain(|finalizer| finalizer != LOCAL_FINALIZER);
     api::meta::is_deleting(&old) && new == old && kept == had
+}
+
+/// Whether the gateway, which is on every node, shows the certificate in this Secret.
+async fn shows(server: &Arc<Server>, namespace: &str, secret: &str) -> bool {
+    if namespace.is_empty() {
+        return false;
+    }
+    let mut ingresses = trees(server, "ingresses", namespace).await;
+    ingresses.retain(|ingress| names_secret(ingress, secret));
+    if ingresses.is_empty() {
+        return false;
+    }
+    let classes = trees(server, "ingressclasses", "").await.into_iter();
+    let classes = classes.filter_map(|class| serde_json::from_value::<IngressClass>(class).ok());
+    let classes = Classes::of(classes);
+    let mut ingresses = ingresses.into_iter().filter_map(|ingress| serde_json::from_value(ingress).ok());
+    ingresses.any(|ingress| classes.serve(&ingress))
+}
+
+/// The objects of a kind about ingress; none when they cannot be read.
+async fn trees(server: &Arc<Server>, plural: &str, namespace: &str) -> Vec<Value> {
+    let Ok(kind) = server.own("networking.k8s.io", plural, namespace) else { return Vec::new() };
+    let Ok(objects) = kind.select(&Selection::default()).await else { return Vec::new() };
+    objects.iter().filter_map(|object| object.tree().ok()).collect()
+}
+
+fn names_secret(ingress: &Value, secret: &str) -> bool {
+    let shown = |spec| array(spec, "tls").any(|tls| tls.get("secretName").is_some_and(|name| name == secret));
+    ingress.get("spec").is_some_and(shown)
 }
 
 /// Whether a pod bound to the node refers to this object.
@@ -231,6 +268,13 @@ mod tests {
         assert!(!unmarked(&node(json!({}), "node.kubernetes.io/unschedulable")), "cordoned");
         assert!(!unmarked(&node(json!({}), "example.com/gpu")));
         assert!(!unmarked(&node(json!({"x.node-restriction.kubernetes.io/y": ""}), "node.kubernetes.io/not-ready")));
+    }
+
+    #[test]
+    fn an_ingress_names_its_certificates() {
+        let ingress = json!({"spec": {"tls": [{"hosts": ["a"]}, {"secretName": "web-tls"}]}});
+        assert!(names_secret(&ingress, "web-tls"));
+        assert!(!names_secret(&ingress, "web") && !names_secret(&ingress, ""));
     }
 
     #[test]

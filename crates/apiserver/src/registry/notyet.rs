@@ -5,9 +5,6 @@ use api::catalogue::Resource;
 /// What to say about a new object of this kind; none for kinds that work.
 pub(crate) fn warning(resource: &Resource) -> Option<&'static str> {
     Some(match (resource.group, resource.plural) {
-        ("networking.k8s.io", "ingresses") => {
-            "no gateway is built in yet: unless a controller of your own serves it, this object is stored and nothing more"
-        }
         ("apiextensions.k8s.io", "customresourcedefinitions") => {
             "custom resources are not served yet: this definition is stored and nothing more"
         }

@@ -146,8 +146,23 @@ impl Informers {
             + Sync
             + 'static,
     {
+        self.project_in(namespace, selection, unmanaged)
+    }
+
+    /// Of some objects of one namespace, only what `project` takes from each.
+    pub fn project_in<K, P>(&self, namespace: &str, selection: Selection, project: fn(K) -> P) -> Informer<P>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug
+            + Send
+            + Sync
+            + 'static,
+        P: Send + Sync + 'static,
+    {
         let api = Api::<K>::namespaced(self.inner.client.clone(), namespace);
-        self.start(Watched::of::<K, K>(K::plural(&()), Some(namespace), selection), api, unmanaged)
+        self.start(Watched::of::<K, P>(K::plural(&()), Some(namespace), selection), api, project)
     }
 
     /// An informer that somebody else holds, if it has its first full list.

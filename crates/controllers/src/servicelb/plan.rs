@@ -11,11 +11,11 @@ pub(super) const CLASS: &str = "oxikube/servicelb";
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 /// A port of a node, by protocol.
-pub(super) type Door = (IpAddr, &'static str, u16);
+pub(crate) type Door = (IpAddr, &'static str, u16);
 
 /// A node that may lend its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Host {
+pub(crate) struct Host {
     pub name: String,
     pub address: IpAddr,
 }
@@ -56,7 +56,7 @@ pub(super) fn is_local(service: &Service) -> bool {
 }
 
 /// A node that is up, with an address: the outer one if it has one.
-pub(super) fn host(node: &Node) -> Option<Host> {
+pub(crate) fn host(node: &Node) -> Option<Host> {
     let is_excluded = node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(EXCLUDED));
     let status = node.status.as_ref().filter(|_| !is_excluded)?;
     let mut conditions = status.conditions.iter().flatten();
@@ -69,8 +69,19 @@ pub(super) fn host(node: &Node) -> Option<Host> {
 }
 
 pub(super) fn asker(service: &Service, nodes: Option<BTreeSet<String>>) -> Asker {
-    let spec = service.spec.clone().unwrap_or_default();
-    let door = |port: &k8s_openapi::api::core::v1::ServicePort| {
+    let only = service.spec.as_ref().and_then(|spec| spec.load_balancer_ip.as_deref());
+    Asker {
+        key: ObjectKey::of(&service.metadata),
+        doors: ports(service),
+        has: addresses(service).into_iter().collect(),
+        nodes,
+        only: only.and_then(|ip| ip.parse().ok()),
+    }
+}
+
+fn ports(service: &Service) -> Vec<(&'static str, u16)> {
+    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    let port = |port: &k8s_openapi::api::core::v1::ServicePort| {
         let protocol = match port.protocol.as_deref() {
             None | Some("TCP") => "TCP",
             Some("UDP") => "UDP",
@@ -79,13 +90,15 @@ pub(super) fn asker(service: &Service, nodes: Option<BTreeSet<String>>) -> Asker
         };
         Some((protocol, u16::try_from(port.port).ok()?))
     };
-    Asker {
-        key: ObjectKey::of(&service.metadata),
-        doors: spec.ports.iter().flatten().filter_map(door).collect(),
-        has: addresses(service).into_iter().collect(),
-        nodes,
-        only: spec.load_balancer_ip.as_deref().and_then(|ip| ip.parse().ok()),
-    }
+    ports.filter_map(port).collect()
+}
+
+/// The ports that a service has at nodes.
+pub(crate) fn doors(service: &Service) -> Vec<Door> {
+    let addresses = if is_ours(service) { addresses(service) } else { Vec::new() };
+    let ports = ports(service);
+    let at = |address| ports.iter().map(move |(protocol, port)| (address, *protocol, *port));
+    addresses.into_iter().flat_map(at).collect()
 }
 
 /// The addresses in a service's status.

@@ -110,11 +110,15 @@ impl Balancer {
                 addresses.for_each(|address| take(&address.ip, port.port, "the API server"));
             }
         }
+        // What a service has already stays the service's: packets go there before they come to the gateway.
+        let held: BTreeSet<Door> = self.services.list().iter().flat_map(|service| plan::doors(service)).collect();
         for ingress in self.ingresses.list() {
             let status = ingress.status.as_ref().and_then(|status| status.load_balancer.as_ref());
             for point in status.iter().flat_map(|balancer| balancer.ingress.iter().flatten()) {
-                for port in point.ports.iter().flatten() {
-                    take(point.ip.as_deref().unwrap_or_default(), port.port, "the gateway of ingresses");
+                let Some(address) = point.ip.as_ref().and_then(|ip| ip.parse().ok()) else { continue };
+                let ports = point.ports.iter().flatten().filter_map(|port| u16::try_from(port.port).ok());
+                for door in ports.map(|port| (address, "TCP", port)).filter(|door| !held.contains(door)) {
+                    taken.insert(door, "the gateway of ingresses".to_owned());
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! `oxikube node`: kubelet, container engine, service proxy and resolver of one node, in one process.
+//! `oxikube node`: kubelet, container engine, service proxy, resolver and gateway of one node, in one process.
 
 use clap::Args;
 use cluster::balancer::Balancer;
@@ -40,9 +40,9 @@ pub(crate) async fn run(args: NodeArgs, shutdown: CancellationToken) -> Result<(
     let identity = Identity::open(&files, &settings).await?;
     let node = Node::open(&instance, &settings).await?;
     let kubelet = node.kubelet_config(&instance, address, compose::serving(&files, settings.bootstrap));
-    // One identity for all: what a node's proxy and resolver have to read, nodes may read.
+    // One identity for all: what a node's proxy, resolver and gateway have to read, nodes may read.
     let client = identity.client();
-    let clients = Clients { kubelet: client.clone(), proxy: client.clone(), dns: client };
+    let clients = Clients { kubelet: client.clone(), proxy: client.clone(), dns: client.clone(), gateway: client };
     let mut roles = Roles::new(shutdown);
     let stop = roles.stop();
     roles.run("identity", async move {

@@ -4,6 +4,7 @@ pub(crate) mod apiserver;
 pub(crate) mod balancer;
 pub(crate) mod controller_manager;
 pub(crate) mod dns;
+pub(crate) mod gateway;
 pub(crate) mod kubelet;
 pub(crate) mod proxy;
 pub(crate) mod scheduler;

@@ -55,6 +55,7 @@ pub(crate) fn server_node(args: &ServerArgs, fleet: Option<&Fleet>) -> Result<(N
 /// What every node of the cluster is told.
 pub(super) fn common_settings(args: &ServerArgs) -> NodeSettings {
     NodeSettings {
+        gateway: args.gateway.ports(),
         cluster_cidr: args.cluster_cidr,
         service_cidr: args.service_cluster_ip_range,
         cluster_dns: args.cluster_dns,

@@ -1,4 +1,4 @@
-//! A node: pod network, container engine, kubelet, service proxy, resolver; beside a control plane or alone.
+//! A node: pod network, container engine, kubelet, service proxy, resolver, gateway; beside a control plane or alone.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use client::Informers;
 use cluster::node::NodeSettings;
 use dns::Dns;
+use gateway::Gateway;
 use ipnet::{IpNet, Ipv4Net};
 use kubelet::{Kubelet, ServerTls};
 use podnet::PodNet;
@@ -34,6 +35,7 @@ pub(crate) struct Clients {
     pub(crate) kubelet: kube::Client,
     pub(crate) proxy: kube::Client,
     pub(crate) dns: kube::Client,
+    pub(crate) gateway: kube::Client,
 }
 
 /// The range of pods; only IPv4 is there.
@@ -84,6 +86,11 @@ impl Node {
         // An engine of others leaves the pods' control groups to the kubelet.
         config.cgroups_per_qos = self.foreign.is_some();
         config.tls = Some(tls);
+        // Upstream's 10 and 15 % suit servers; of a large disk that people use for other things they are too much.
+        for signal in ["nodefs.available", "imagefs.available"] {
+            config.eviction_hard.insert(signal.to_owned(), "5%".to_owned());
+        }
+        config.image_gc_high_threshold = 90;
         config
     }
 
@@ -96,6 +103,7 @@ impl Node {
         clients: Clients,
     ) -> Result<(), Problem> {
         self.prepare().await?;
+        let address = kubelet.node_ips.first().copied();
         let ways = self.ways(&Informers::new(clients.kubelet.clone()))?;
         let kubelet = Kubelet::build(kubelet, clients.kubelet, self.engine.clone()).await;
         let kubelet = kubelet.during("cannot build the kubelet")?;
@@ -103,6 +111,12 @@ impl Node {
         roles.run("images", door);
         roles.run("kubelet", kubelet.run(roles.stop()));
         roles.run("podnet", ways.run(roles.stop()));
+        if let Some(address) = address
+            && let Some(config) = crate::gateway::config(&self.settings.node, address, self.settings.gateway)
+        {
+            let gateway = Gateway::build(config, &Informers::new(clients.gateway));
+            roles.run("gateway", gateway.run(roles.stop()));
+        }
         let proxy = Proxy::build(self.proxy_config(), &Informers::new(clients.proxy));
         roles.run("proxy", proxy.run(roles.stop()));
         if let Some(dns) = self.dns(clients.dns).await? {

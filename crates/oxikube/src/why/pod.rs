@@ -96,7 +96,9 @@ fn remedy(plugins: &[&str]) -> &'static str {
     let most = plugins.iter().max_by_key(|plugin| count(plugin)).copied().unwrap_or_default();
     match most {
         "NodeResourcesFit" => "ask for less in resources.requests, remove other pods, or add a node",
-        "TaintToleration" => "add a toleration for the taint to the pod, or remove it: kubectl taint node NODE KEY-",
+        "TaintToleration" => {
+            "see why the node has its taint: oxikube why node/NODE; or add a toleration for it to the pod"
+        }
         "NodeUnschedulable" => "let pods onto the node again: kubectl uncordon NODE",
         "NodeAffinity" => {
             "give a node the labels that nodeSelector or affinity ask for: kubectl label node NODE KEY=VALUE"
@@ -216,7 +218,7 @@ mod tests {
         let nodes = vec![
             verdict("a", "NodeResourcesFit", "Insufficient cpu"),
             verdict("b", "NodeResourcesFit", "Insufficient cpu"),
-            verdict("c", "TaintToleration", "node(s) had untolerated taint(s)"),
+            verdict("c", "TaintToleration", "taint k:NoSchedule"),
         ];
         let mut explanation = Explanation { message: "0/3 ...".into(), nodes, fits: None, victims: Vec::new() };
         let answer = why(&pod(json!({}), json!({})), &[], Some(&explanation));

@@ -337,7 +337,8 @@ fn image(record: &Record) -> Image {
         uid: uid.map(|value| Int64Value { value }),
         username: if uid.is_some() { String::new() } else { name.to_owned() },
         spec: None,
-        pinned: false,
+        // What cannot be pulled again is not removed to make room.
+        pinned: record.imported && !record.tags.is_empty(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::store::{Document, Scratch, Store, chain_ids};
+use super::store::{Document, Origin, Scratch, Store, chain_ids};
 use super::{ImageError, reference, unpack};
 
 const MAX_ENTRIES: usize = 10_000;
@@ -165,7 +165,7 @@ fn import_docker(store: &Store, contents: &Contents, image: &DockerImage) -> Res
     let layers = image.layers.iter().map(|layer| flat(Path::new(layer))).collect::<Result<Vec<_>, _>>()?;
     add_layers(store, contents, &document, &layers)?;
     let tags = image.repo_tags.iter().flatten().map(|tag| reference::normalize(tag));
-    store.add_image(&document, tags, None)
+    store.add_image(&document, tags, None, Origin::Archive)
 }
 
 fn import_oci(store: &Store, contents: &Contents) -> Result<Vec<String>, ImageError> {
@@ -182,7 +182,7 @@ fn import_oci(store: &Store, contents: &Contents) -> Result<Vec<String>, ImageEr
         let layers = parsed.layers.iter().map(|layer| blob_path(&layer.digest)).collect::<Result<Vec<_>, _>>()?;
         add_layers(store, contents, &document, &layers)?;
         let digest = tag.as_ref().map(|tag| format!("{}@{}", reference::repository(tag), descriptor.digest));
-        ids.push(store.add_image(&document, tag, digest)?);
+        ids.push(store.add_image(&document, tag, digest, Origin::Archive)?);
     }
     Ok(ids)
 }

@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::store::{Document, Store, chain_ids};
+use super::store::{Document, Origin, Store, chain_ids};
 use super::{ImageError, reference};
 use crate::native::Registry;
 
@@ -144,7 +144,7 @@ async fn fetch(
     let repository = reference::repository(full);
     let digest = format!("{repository}@{}", list_digest.unwrap_or(digest));
     let tag = (!full.contains('@')).then(|| full.to_owned());
-    store.add_image(document.as_bytes(), tag, Some(digest))
+    store.add_image(document.as_bytes(), tag, Some(digest), Origin::Registry)
 }
 
 /// One layer to fetch and unpack.

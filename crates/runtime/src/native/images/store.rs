@@ -63,6 +63,16 @@ pub(crate) struct Record {
     pub layers: Vec<String>,
     pub size: u64,
     pub config: RunConfig,
+    /// It came out of an archive, so that no registry gives it back.
+    #[serde(default)]
+    pub imported: bool,
+}
+
+/// Where an image comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Archive,
+    Registry,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -223,6 +233,7 @@ impl Store {
         document: &[u8],
         tags: impl IntoIterator<Item = String>,
         digest: Option<String>,
+        origin: Origin,
     ) -> Result<String, ImageError> {
         let parsed: Document =
             serde_json::from_slice(document).map_err(|e| ImageError::Invalid(format!("image configuration: {e}")))?;
@@ -245,10 +256,12 @@ impl Store {
             layers,
             size,
             config: parsed.config,
+            imported: true,
         };
         let record = index.images.entry(id.clone()).or_insert_with(fresh);
         record.tags.extend(tags);
         record.digests.extend(digest);
+        record.imported &= origin == Origin::Archive;
         self.save(&index)?;
         Ok(id)
     }
