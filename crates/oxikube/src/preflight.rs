@@ -8,7 +8,7 @@ use crate::problem::Problem;
 /// Programs that a node runs.
 const PROGRAMS: [&str; 1] = ["nft"];
 /// Below this a node would be tainted at once, in percent of the disk.
-const FREE: u64 = 15;
+const FREE: u64 = 5;
 
 /// Looks at everything that a machine needs, and names all that is missing. Ports come with the flag that chooses another.
 pub(crate) fn check(directory: &Path, ports: &[(u16, &str)]) -> Result<(), Problem> {
