@@ -50,10 +50,16 @@ impl Api {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let config = config.with_root_certificates(roots).with_client_auth_cert(chain.map_err(wrong)?, key)?;
-        let address = field("server")?.trim_start_matches("https://").to_owned();
-        let name = address.rsplit_once(':').map_or(address.as_str(), |(name, _)| name).to_owned();
+        let address = field("server")?.trim_start_matches("https://");
+        let host = ServerName::try_from("localhost").map_err(|e| e.to_string())?;
+        Self { address: String::new(), host, tls: TlsConnector::from(Arc::new(config)) }.at(address)
+    }
+
+    /// The same at another address, `host:port`.
+    pub(crate) fn at(&self, address: &str) -> Result<Self, Failure> {
+        let name = address.rsplit_once(':').map_or(address, |(name, _)| name).to_owned();
         let host = ServerName::try_from(name).map_err(|e| e.to_string())?;
-        Ok(Self { address, host, tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { address: address.to_owned(), host, tls: self.tls.clone() })
     }
 
     /// A connection of its own.

@@ -41,10 +41,15 @@ impl Cluster {
 
     /// The same with more arguments.
     pub(crate) fn start_with(&mut self, more: &[&str]) -> Result<Instant, Failure> {
+        self.launch(&[&["--hostname-override=node-1"], more].concat())
+    }
+
+    /// Starts a server whose nodes get their names from the instance.
+    pub(crate) fn launch(&mut self, more: &[&str]) -> Result<Instant, Failure> {
         std::fs::create_dir_all(&self.directory)?;
         let log = std::fs::File::options().create(true).append(true).open(self.log())?;
         let mut command = Command::new(&self.binary);
-        command.arg("server").arg(format!("--name={}", self.name)).arg("--hostname-override=node-1");
+        command.arg("server").arg(format!("--name={}", self.name));
         command.arg("--data-dir").arg(&self.directory).args(more);
         command.args(self.endpoint.iter().map(|endpoint| format!("--container-runtime-endpoint={endpoint}")));
         let start = Instant::now();
@@ -90,6 +95,13 @@ impl Cluster {
         let record: serde_json::Value = serde_json::from_str(&text)?;
         let pid = record.get("pid").and_then(serde_json::Value::as_i64).and_then(|pid| i32::try_from(pid).ok());
         pid.ok_or_else(|| Failure::Other(format!("{machine} does not say its process")))
+    }
+
+    /// Process id of the control plane on a machine.
+    pub(crate) fn master_process(&self, machine: &str) -> Result<i32, Failure> {
+        let data = self.directory.join("nodes").join(machine).join("master").display().to_string();
+        let found = processes::of_binary(&self.binary).into_iter().find(|pid| processes::has_argument(*pid, &data));
+        found.ok_or_else(|| Failure::Other(format!("{machine} runs no master")))
     }
 
     /// Process id of the server.

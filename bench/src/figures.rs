@@ -3,6 +3,7 @@
 mod bulk;
 mod engines;
 mod idle;
+mod masters;
 mod nodes;
 mod objects;
 mod pods;
@@ -49,6 +50,9 @@ pub(crate) async fn run(args: &Args, name: &str) -> Result<(), Failure> {
     // After the other cluster, whose ports they take.
     if bench.report.wants(nodes::FIGURES) {
         nodes::measure(args, name, &bench.report).await?;
+    }
+    if bench.report.wants(masters::FIGURES) {
+        masters::measure(args, name, &bench.report).await?;
     }
     engines::measure(args, name).await
 }

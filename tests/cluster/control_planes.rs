@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::{Cluster, eventually};
+use tests::{Cluster, eventually, signal};
 
 const MANIFEST: &str = "
 apiVersion: apps/v1
@@ -18,35 +18,11 @@ spec:
     spec: {containers: [{name: nginx, image: nginx, imagePullPolicy: IfNotPresent}]}
 ";
 
-/// Name of a machine.
-fn machine(cluster: &Cluster, number: usize) -> String {
-    format!("{}-{number}", cluster.name())
-}
-
-/// Cuts a machine off, or mends that.
-fn cable(cluster: &Cluster, machine: &str, state: &str) {
-    assert!(cluster.command("ip").args(["link", "set", machine, state]).status().unwrap().success());
-}
-
-/// Processes of a machine, by what they are.
-fn processes(cluster: &Cluster, machine: &str) -> Vec<(String, u64)> {
-    let status = cluster.status();
-    let machines = status["machines"].as_array().unwrap();
-    let seen = machines.iter().find(|m| m["name"] == machine).unwrap();
-    let parts = seen["processes"].as_object().unwrap();
-    parts.iter().filter_map(|(part, pid)| Some((part.clone(), pid.as_u64()?))).collect()
-}
-
-fn kill(pids: impl IntoIterator<Item = u64>) {
-    let pids: Vec<String> = pids.into_iter().map(|pid| pid.to_string()).collect();
-    assert!(Command::new("kill").arg("-9").args(&pids).status().unwrap().success(), "{pids:?}");
-}
-
 /// Every process of a machine ends at once; the machine is cut off, too, so that it stays lost.
 fn lose(cluster: &Cluster, machine: &str) {
-    let all = processes(cluster, machine);
-    cable(cluster, machine, "down");
-    kill(all.into_iter().map(|(_, pid)| pid));
+    let all: Vec<u64> = cluster.processes(machine).into_iter().map(|(_, pid)| pid).collect();
+    cluster.cable(machine, "down");
+    signal("-9", &all);
 }
 
 /// Tries until a write is taken.
@@ -83,8 +59,7 @@ fn all_is_well(cluster: &Cluster) {
 
 /// The pod of this machine answers on the machine itself.
 fn page(cluster: &Cluster, machine: &str, address: &str) {
-    let netns = cluster.directory().join("nodes").join(machine).join("netns/net");
-    let net = format!("--net={}", netns.display());
+    let net = format!("--net={}", cluster.machine_netns(machine).display());
     let url = format!("http://{address}/");
     let fetched = Command::new("nsenter").args([&net, "curl", "-s", "-m", "5", &url]).output().unwrap();
     assert!(String::from_utf8_lossy(&fetched.stdout).contains("nginx"), "{fetched:?}");
@@ -110,7 +85,7 @@ fn one_of_three_is_lost(cluster: &Cluster) -> String {
             "-l",
             "app=web",
             "--field-selector",
-            &format!("spec.nodeName={}", machine(cluster, 4)),
+            &format!("spec.nodeName={}", cluster.machine(4)),
         ])
         .must();
     eventually("its successor runs", || {
@@ -119,7 +94,7 @@ fn one_of_three_is_lost(cluster: &Cluster) -> String {
             "-l",
             "app=web",
             "--field-selector",
-            &format!("spec.nodeName={}", machine(cluster, 4)),
+            &format!("spec.nodeName={}", cluster.machine(4)),
         ])?;
         let pod = pods["items"].as_array().and_then(|pods| pods.first()).cloned().unwrap_or_default();
         let ready =
@@ -130,10 +105,10 @@ fn one_of_three_is_lost(cluster: &Cluster) -> String {
 }
 
 fn two_of_three_are_lost(cluster: &Cluster, first: &str) {
-    let worker = machine(cluster, 4);
+    let worker = cluster.machine(4);
     let on_worker = ["pods", "-l", "app=web", "--field-selector", &format!("spec.nodeName={worker}")];
     let address = cluster.get(&on_worker).unwrap()["items"][0]["status"]["podIP"].as_str().unwrap().to_owned();
-    let second = (1..=3).map(|number| machine(cluster, number)).find(|name| name != first).unwrap();
+    let second = (1..=3).map(|number| cluster.machine(number)).find(|name| name != first).unwrap();
     lose(cluster, &second);
     for request in [["get", "configmaps"].as_slice(), &["create", "configmap", "refused"]] {
         eventually("it is refused, and said why", || {
@@ -143,29 +118,29 @@ fn two_of_three_are_lost(cluster: &Cluster, first: &str) {
         });
     }
     page(cluster, &worker, &address);
-    cable(cluster, &second, "up");
+    cluster.cable(&second, "up");
     let back = write(cluster, "two-again");
     eprintln!("written {back:?} after the second one was there again");
     cluster.kubectl(&["get", "configmap", "one-lost"]).must();
-    cable(cluster, first, "up");
+    cluster.cable(first, "up");
     all_is_well(cluster);
 }
 
 fn who_ends_is_started_anew(cluster: &Cluster) {
-    for (part, pid) in processes(cluster, &machine(cluster, 2)) {
-        kill([pid]);
+    for (part, pid) in cluster.processes(&cluster.machine(2)) {
+        signal("-9", &[pid]);
         eventually("it runs again", || {
-            let now = processes(cluster, &machine(cluster, 2));
+            let now = cluster.processes(&cluster.machine(2));
             let again = now.iter().any(|(other, new)| *other == part && *new != pid);
             if again { Ok(()) } else { Err(format!("{part}: {now:?}")) }
         });
     }
     all_is_well(cluster);
     // Who looks after them ends: they go on, and the next one finds them.
-    let before = processes(cluster, &machine(cluster, 3));
+    let before = cluster.processes(&cluster.machine(3));
     cluster.kill_server();
     cluster.up_machines(&[]);
-    assert_eq!(processes(cluster, &machine(cluster, 3)), before);
+    assert_eq!(cluster.processes(&cluster.machine(3)), before);
 }
 
 #[test]

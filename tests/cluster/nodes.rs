@@ -91,14 +91,10 @@ fn ready(cluster: &Cluster, node: &str, wanted: &str) {
     });
 }
 
-fn cable(cluster: &Cluster, machine: &str, state: &str) {
-    assert!(cluster.command("ip").args(["link", "set", machine, state]).status().unwrap().success());
-}
-
 #[test]
 fn three_nodes_are_one_cluster() {
     let cluster = start();
-    let (second, third) = (format!("{}-1", cluster.name()), format!("{}-2", cluster.name()));
+    let (second, third) = (cluster.machine(1), cluster.machine(2));
     cluster.apply(MANIFEST);
     rollout(&cluster);
     everybody_reaches_everybody(&cluster);
@@ -113,7 +109,7 @@ fn three_nodes_are_one_cluster() {
     // Cut off: its pods are replaced, and when it is back it removes what nobody wants any more.
     let on_third = |pods: Vec<(String, String, String)>| pods.iter().filter(|(_, node, _)| *node == third).count();
     assert!(on_third(pods(&cluster, "roaming").unwrap()) > 0);
-    cable(&cluster, &third, "down");
+    cluster.cable(&third, "down");
     ready(&cluster, &third, "Unknown");
     eventually("it is tainted", || {
         let taints = cluster.get(&["node", &third])?["spec"]["taints"].to_string();
@@ -125,7 +121,7 @@ fn three_nodes_are_one_cluster() {
         let ready = deployment["status"]["readyReplicas"] == 6 && left == 0;
         if ready { Ok(()) } else { Err(format!("{left} left; {}", deployment["status"])) }
     });
-    cable(&cluster, &third, "up");
+    cluster.cable(&third, "up");
     ready(&cluster, &third, "True");
     let sandboxes = cluster.directory().join("nodes").join(&third).join("pods");
     eventually("it has removed the pods that were replaced", || {
@@ -138,7 +134,7 @@ fn three_nodes_are_one_cluster() {
 #[test]
 fn a_machine_survives_its_process_and_its_node_object() {
     let cluster = start();
-    let second = format!("{}-1", cluster.name());
+    let second = cluster.machine(1);
     cluster.apply(MANIFEST);
     rollout(&cluster);
     let record = cluster.directory().join("nodes").join(&second).join("run/server.json");

@@ -197,6 +197,11 @@ impl Cluster {
         &self.directory
     }
 
+    /// The file of the network namespace that it runs in.
+    pub fn netns(&self) -> PathBuf {
+        self.network.file()
+    }
+
     /// Name of the instance.
     pub fn name(&self) -> &str {
         &self.name

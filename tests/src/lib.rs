@@ -7,6 +7,7 @@ mod cluster;
 mod engine;
 mod etcd;
 mod machine;
+mod machines;
 mod network;
 mod wait;
 
@@ -14,4 +15,5 @@ pub use cluster::{Cluster, Output};
 pub use engine::{Daemon, Engine};
 pub use etcd::Etcd;
 pub use machine::Machine;
+pub use machines::signal;
 pub use wait::eventually;

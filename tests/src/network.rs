@@ -1,5 +1,6 @@
 //! A network namespace with an address of its own, so that clusters of several tests do not meet.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The address of the machine that the namespace pretends to be.
@@ -59,6 +60,11 @@ impl Namespace {
             run("ip", &words)?;
         }
         Ok(namespace)
+    }
+
+    /// Where it is pinned.
+    pub(crate) fn file(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
     }
 
     /// What is needed to run something inside.

@@ -19,8 +19,8 @@ pub(crate) struct Started {
 /// Starts `oxikube COMMAND`, which owns the directory, and waits until it says that it runs. Its log is
 /// `logs/COMMAND.log`.
 pub(crate) async fn start(instance: &Instance, command: &str, arguments: &[String]) -> Result<Started, Problem> {
-    // Folders first: the log goes into one of them.
-    drop(instance.own()?);
+    // Folders first: the log goes into one of them. What one that crashed says of itself is not to be taken for the new one's.
+    instance.own()?.release()?;
     let log = instance.path(&format!("logs/{command}.log"));
     rotate(&log)?;
     let output = std::fs::File::options().create(true).append(true).open(&log).map_err(|e| file(&log, &e))?;

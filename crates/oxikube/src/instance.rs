@@ -193,15 +193,20 @@ pub(crate) fn claim_name(name: &str) -> Result<UnixListener, Problem> {
     })
 }
 
+/// Writes a file so that whoever reads it sees all of the new text or all of the old.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Problem> {
+    let temporary = path.with_extension("tmp");
+    let written = File::create(&temporary)
+        .and_then(|mut f| f.write_all(text.as_bytes()))
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|e| file(path, &e))
+}
+
 impl Ownership {
     /// Writes down that the server runs.
     pub(crate) fn record(&self, running: &Running) -> Result<(), Problem> {
         let text = serde_json::to_string_pretty(running).unwrap_or_default();
-        let temporary = self.record.with_extension("tmp");
-        let written = File::create(&temporary)
-            .and_then(|mut f| f.write_all(text.as_bytes()))
-            .and_then(|()| fs::rename(&temporary, &self.record));
-        written.map_err(|e| file(&self.record, &e))
+        replace(&self.record, &text)
     }
 
     /// Writes down that it was stopped on purpose.

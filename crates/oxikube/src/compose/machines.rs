@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ServerArgs;
-use crate::instance::Instance;
+use crate::instance::{self, Instance};
 use crate::problem::{During, Problem, file};
 use process::{Part, Process};
 
@@ -108,10 +108,11 @@ impl Fleet {
         let record = Record { instance: args.name.clone(), network: args.node_network, nodes, control_planes };
         let machines = record.machines(instance)?;
         let etcd = if record.masters() > 0 { Some(etcd::program().await?) } else { None };
-        let path = Record::path(instance);
-        let written = fs::create_dir_all(instance.path("nodes"))
-            .and_then(|()| fs::write(&path, serde_json::to_vec_pretty(&record).unwrap_or_default()));
-        written.map_err(|e| file(&path, &e))?;
+        if before.as_ref() != Some(&record) {
+            let path = Record::path(instance);
+            fs::create_dir_all(instance.path("nodes")).map_err(|e| file(&path, &e))?;
+            instance::replace(&path, &serde_json::to_string_pretty(&record).unwrap_or_default())?;
+        }
         let network = Network::new(&args.name, args.node_network);
         let masters = record.masters();
         let servers = machines.iter().take(masters).map(|m| SocketAddr::new(m.address.into(), args.api_port)).collect();
