@@ -51,4 +51,6 @@ fn an_image_that_is_not_there() {
             _ => Err(waiting.to_string()),
         }
     });
+    let logs = cluster.kubectl(&["logs", "bad"]).must_fail();
+    assert!(logs.contains("container \"bad\" in pod \"bad\" is waiting to start: "), "{logs}");
 }

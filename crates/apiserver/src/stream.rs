@@ -3,8 +3,12 @@
 pub(crate) mod forward;
 pub(crate) mod kubelet;
 
+use std::time::Duration;
+
 use api::ApiError;
 use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::BodyExt;
 use serde_json::Value;
 
 use crate::body::{Answer, BoxError};
@@ -35,7 +39,29 @@ where
         ("pods", "proxy") => pod(context, &r.name, &r.rest, &incoming.raw_query).await?,
         (_, what) => container(context, &r.name, what, &incoming.query, &incoming.raw_query).await?,
     };
-    forward::forward(&context.server, target, incoming).await
+    let answer = forward::forward(&context.server, target, incoming).await?;
+    let told = answer.status().is_success() || r.subresource != "log";
+    if told { Ok(answer) } else { Err(refused(answer).await) }
+}
+
+/// What a kubelet refused with in plain text, as the API tells it.
+async fn refused(answer: Answer) -> ApiError {
+    const LONGEST: usize = 2048;
+    const SLOWEST: Duration = Duration::from_secs(10);
+    let (parts, mut body) = answer.into_parts();
+    let mut text = Vec::new();
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout(SLOWEST, body.frame()).await {
+        text.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        if text.len() > LONGEST {
+            break;
+        }
+    }
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    match parts.status {
+        StatusCode::NOT_FOUND => ApiError::new(404, "NotFound", text),
+        status if status.is_client_error() => ApiError::bad_request(text),
+        _ => ApiError::internal(text),
+    }
 }
 
 /// The kubelet's door for a container of a pod.

@@ -52,9 +52,8 @@ impl Images {
         let name = entry.container.image.clone().unwrap_or_default();
         let spec = ImageSpec { image: name.clone(), user_specified_image: name.clone(), ..Default::default() };
         let policy = policy(entry.container.image_pull_policy.as_deref(), &name);
-        if policy != "Always"
-            && let Some(image) = self.present(&spec).await?
-        {
+        // An imported image is what the node's owner put under its name: there is no registry to ask for a newer one.
+        if let Some(image) = self.present(&spec).await?.filter(|image| policy != "Always" || image.pinned) {
             events.normal("Pulled", format!("Container image \"{name}\" already present on machine"));
             return Ok(image);
         }
@@ -69,7 +68,7 @@ impl Images {
             let _turn = turn.lock().await;
             match self.present(&spec).await? {
                 // Somebody else's pull was waited for.
-                Some(image) if policy != "Always" => Ok(image),
+                Some(image) if policy != "Always" || image.pinned => Ok(image),
                 _ => self.pull(pod, &spec, sandbox, events).await,
             }
         };

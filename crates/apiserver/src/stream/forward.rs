@@ -60,14 +60,14 @@ where
         Ok(Err(error)) => return Err(unreachable(&error)),
         Err(_) => return Err(unreachable(&"i/o timeout")),
     };
-    let upgrade = upgrade_of(&incoming.headers);
+    let upgrade = upgrade_of(&incoming.headers).is_some();
     let mut request = Request::builder().method(incoming.method.clone()).uri(&target.path);
     if let Some(headers) = request.headers_mut() {
-        copy_headers(&incoming.headers, headers, upgrade.is_some());
+        copy_headers(&incoming.headers, headers, upgrade);
         let host = format!("{}:{}", target.address, target.port);
         headers.insert(header::HOST, host.parse().map_err(ApiError::internal)?);
     }
-    let bytes = if upgrade.is_some() { Bytes::new() } else { body::read(incoming.body).await? };
+    let bytes = if upgrade { Bytes::new() } else { body::read(incoming.body).await? };
     let request = request.body(body::full(bytes)).map_err(ApiError::internal)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(wire)).await.map_err(|e| unreachable(&e))?;

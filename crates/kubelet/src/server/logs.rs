@@ -125,7 +125,12 @@ fn waiting_reason(pod: &Pod, name: &str) -> String {
     let lists = status.map(|status| [&status.container_statuses, &status.init_container_statuses]);
     let mut all = lists.into_iter().flatten().flatten().flatten();
     let waiting = all.find(|status| status.name == name).and_then(|status| status.state.as_ref()?.waiting.as_ref());
-    waiting.and_then(|waiting| waiting.reason.clone()).unwrap_or_else(|| "ContainerCreating".to_owned())
+    let reason = waiting.and_then(|waiting| waiting.reason.clone()).unwrap_or_else(|| "ContainerCreating".to_owned());
+    match reason.as_str() {
+        "ErrImagePull" => "image can't be pulled".to_owned(),
+        "ImagePullBackOff" => "trying and failing to pull image".to_owned(),
+        _ => reason,
+    }
 }
 
 struct Reader {
