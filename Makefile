@@ -5,7 +5,7 @@ KUBECTL := .cache/kubectl/bin/kubectl
 IMAGE := target/nginx.tar
 PACKAGES := build-essential protobuf-compiler libprotobuf-dev etcd-server libseccomp-dev pkg-config nftables iproute2 util-linux curl ca-certificates python3-venv docker-registry busybox-static containerd docker.io
 
-.PHONY: help deps build run test lint bench fuzz down
+.PHONY: help deps build run test lint bench fuzz package down
 
 help: ## Show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
@@ -50,6 +50,9 @@ bench: build $(IMAGE) ## Measure, one JSON line each
 
 fuzz: deps ## Let the fuzz targets run for a minute each
 	fuzz/run.sh 60
+
+package: build ## Make a tar archive and a Debian package in target/package
+	cargo xtask package target/release/oxikube target/package
 
 down: ## Stop the cluster of 'make run' and remove it
 	target/release/oxikube down --purge

@@ -16,6 +16,25 @@ fn says(cluster: &Cluster, subject: &str, wanted: &str) -> Value {
     })
 }
 
+/// The whole cluster: who leads, how store and certificates are, and what is not well.
+fn at_a_glance(cluster: &Cluster) {
+    let text = cluster.oxikube(&["status"]).must();
+    for wanted in [
+        "not well    node node-1: it is cordoned",
+        "what to do: kubectl uncordon node-1",
+        "leader      kube-scheduler node-1",
+        "store       embedded, ok, ",
+        "certs       good for 36",
+        "node        node-1 Ready 198.51.100.10",
+    ] {
+        assert!(text.contains(wanted), "{wanted:?} is not in\n{text}");
+    }
+    let report: Value = serde_json::from_str(&cluster.oxikube(&["status", "-o", "json"]).must()).unwrap();
+    let concerns = report["concerns"].as_array().unwrap();
+    assert!(concerns.iter().any(|concern| concern["what"] == "node node-1"), "{report}");
+    assert!(report["certificates"][0]["daysLeft"].as_i64().unwrap() > 360, "{report}");
+}
+
 #[test]
 fn causes_and_remedies() {
     let cluster = Cluster::start();
@@ -41,6 +60,7 @@ fn causes_and_remedies() {
     cluster.kubectl(&["cordon", "node-1"]).must();
     says(&cluster, "node/node-1", "kubectl uncordon node-1");
     says(&cluster, &pod, "kubectl uncordon");
+    at_a_glance(&cluster);
     cluster.kubectl(&["uncordon", "node-1"]).must();
     cluster.kubectl(&["set", "resources", "deployment/big", "--requests=cpu=1m"]).must();
     cluster.kubectl(&["rollout", "status", "deployment/big", "--timeout=60s"]).must();

@@ -1,6 +1,7 @@
-//! The project's own chores: `cargo xtask tidy`, `cargo xtask image`.
+//! The project's own chores: `cargo xtask tidy`, `cargo xtask image`, `cargo xtask package`.
 
 mod image;
+mod package;
 mod tidy;
 
 use std::process::ExitCode;
@@ -11,7 +12,8 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["tidy"] => tidy::run(),
         ["image", out] => image::run(std::path::Path::new(out)),
-        _ => Err("usage: cargo xtask tidy | image OUT.tar".into()),
+        ["package", binary, out] => package::run(std::path::Path::new(binary), std::path::Path::new(out)),
+        _ => Err("usage: cargo xtask tidy | image OUT.tar | package BINARY OUT-DIR".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -112,6 +112,9 @@ enum Command {
     /// Print the administrator's kubeconfig
     #[command(after_help = "Example:\n  oxikube kubeconfig > ~/.kube/config")]
     Kubeconfig(DataDir),
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man(commands::man::ManArgs),
 }
 
 /// Which instance is meant.
@@ -268,6 +271,7 @@ pub(crate) fn run() -> Result<(), Problem> {
         Command::Certs(args) => commands::certs::run(args),
         Command::Token(args) => runtime()?.block_on(commands::token::run(args)),
         Command::Kubeconfig(data) => commands::kubeconfig::run(&data),
+        Command::Man(args) => commands::man::run::<Cli>(&args),
     }
 }
 
@@ -290,6 +294,19 @@ mod tests {
     fn the_command_line_is_sound() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_manual_page() {
+        use clap::CommandFactory;
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().to_str().unwrap().to_owned();
+        let Command::Man(args) = Cli::parse_from(["oxikube", "man", &dir]).command else { panic!("another command") };
+        commands::man::run::<Cli>(&args).unwrap();
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            assert!(folder.path().join(format!("oxikube-{}.1", command.get_name())).exists(), "{command}");
+        }
+        assert!(!folder.path().join("oxikube-man.1").exists());
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub(crate) mod image;
 pub(crate) mod init;
 pub(crate) mod join;
 pub(crate) mod kubeconfig;
+pub(crate) mod man;
 pub(crate) mod node;
 pub(crate) mod reset;
 pub(crate) mod roles;

@@ -1,15 +1,22 @@
 //! `oxikube status`
 
 use clap::Args;
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Event, Node, Pod, Service};
 use kube::Api;
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
+mod concerns;
+mod host;
+mod leaders;
 mod machines;
+mod text;
 
 use crate::cli::DataDir;
-use crate::instance::{Instance, State};
+use crate::instance::{Instance, Running, State};
 use crate::problem::Problem;
+use concerns::Concern;
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
@@ -27,7 +34,7 @@ pub(crate) async fn run(args: &StatusArgs) -> Result<(), Problem> {
     if args.output == "json" {
         println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
     } else {
-        print_text(&report);
+        text::print(&report);
     }
     if report.get("state").is_some_and(|s| s == "running") { Ok(()) } else { Err(not_running(&report)) }
 }
@@ -52,43 +59,115 @@ async fn report(instance: &Instance) -> Result<Value, Problem> {
         "state": state, "dataDir": root, "name": running.name, "pid": running.pid, "apiPort": running.api_port,
         "started": running.started, "kubeconfig": instance.kubeconfig(),
     });
-    api::meta::put(&mut report, "machines", machines::report(instance, running.api_port).await?);
+    let machines = machines::report(instance, running.api_port).await?;
+    let mut concerns = machines::concerns(&machines);
+    api::meta::put(&mut report, "machines", machines);
     if state == "running" {
-        let health = health(instance).await;
-        let roles = ["apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns"];
-        let healthy = health.get("api").is_some_and(|a| a == "ok");
-        let roles: Vec<Value> =
-            roles.iter().map(|role| json!({"role": role, "pid": running.pid, "healthy": healthy})).collect();
-        api::meta::put(&mut report, "health", health);
-        api::meta::put(&mut report, "roles", roles);
+        cluster(instance, &running, &mut report, &mut concerns).await;
     }
+    let certificates = host::certificates(instance);
+    concerns.extend(certificates.iter().filter_map(|c| concerns::certificate(&c.file, c.days_left)));
+    api::meta::put(&mut report, "certificates", json!(certificates));
+    let free = host::free_percent(instance.root());
+    concerns.extend(free.and_then(|percent| concerns::disk(percent, &root)));
+    api::meta::put(&mut report, "diskFreePercent", json!(free));
+    api::meta::put(&mut report, "concerns", json!(concerns));
     Ok(report)
 }
 
-/// What the API says of itself, the node and its pods.
-async fn health(instance: &Instance) -> Value {
-    let Ok(client) = client::connect::from_kubeconfig(&instance.kubeconfig()).await else {
-        return json!({"api": "no kubeconfig"});
+/// What the API tells, into the report.
+async fn cluster(instance: &Instance, running: &Running, report: &mut Value, concerns: &mut Vec<Concern>) {
+    let seen = seen(instance).await;
+    let roles = ["apiserver", "scheduler", "controller-manager", "kubelet", "proxy", "dns", "gateway"];
+    let role = |role: &&str| json!({"role": role, "pid": running.pid, "healthy": seen.is_ok()});
+    api::meta::put(report, "roles", roles.iter().map(role).collect::<Vec<_>>());
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(why) => {
+            let log = instance.path("logs/server.log");
+            concerns.insert(0, Concern::new("API server", &why, format!("see {}", log.display())));
+            return api::meta::put(report, "health", json!({"api": why}));
+        }
     };
-    let ready = match ready(&client).await {
+    let now = jiff::Timestamp::now();
+    let server = if running.node.is_empty() { "the server" } else { &running.node };
+    let leaders = leaders::of(&seen.leases, server, now);
+    concerns.extend(leaders.iter().filter_map(concerns::leader));
+    concerns.extend(seen.nodes.iter().filter_map(|node| concerns::node(node, now)));
+    concerns.extend(seen.pods.iter().filter_map(|pod| concerns::pod(pod, &seen.warnings, now)));
+    api::meta::put(report, "leaders", json!(leaders));
+    api::meta::put(report, "health", seen.health());
+    api::meta::put(report, "store", store(instance, &seen.store, concerns));
+}
+
+/// How the store is, as far as it can be seen from here.
+fn store(instance: &Instance, health: &str, concerns: &mut Vec<Concern>) -> Value {
+    if health != "ok" {
+        concerns.insert(0, Concern::new("store", health, "nothing is written until it is well; see its own logs"));
+    }
+    match host::size(&instance.path("store")) {
+        0 => json!({"engine": "etcd", "health": health}),
+        bytes => json!({"engine": "embedded", "health": health, "bytes": bytes}),
+    }
+}
+
+/// What the API tells.
+struct Seen {
+    nodes: Vec<Node>,
+    pods: Vec<Pod>,
+    services: Vec<Service>,
+    /// Those of `kube-system`.
+    leases: Vec<Lease>,
+    warnings: Vec<Event>,
+    /// `ok`, or what is wrong with the store.
+    store: String,
+}
+
+/// Looks at the cluster, or says why that is not possible.
+async fn seen(instance: &Instance) -> Result<Seen, String> {
+    let client = client::connect::from_kubeconfig(&instance.kubeconfig()).await.map_err(|_| "no kubeconfig")?;
+    ready(&client).await?;
+    let all = ListParams::default();
+    let warnings = ListParams::default().fields("type=Warning");
+    let (nodes, pods, services) = (Api::all(client.clone()), Api::all(client.clone()), Api::all(client.clone()));
+    let (leases, events) = (Api::namespaced(client.clone(), "kube-system"), Api::all(client.clone()));
+    let lists = futures::try_join!(
+        nodes.list(&all),
+        pods.list(&all),
+        services.list(&all),
+        leases.list(&all),
+        events.list(&warnings)
+    );
+    let (nodes, pods, services, leases, warnings) = lists.map_err(|error| with_causes(&error))?;
+    let store = match checked(&client, "/readyz/etcd").await {
         Ok(()) => "ok".to_owned(),
-        Err(error) => return json!({"api": error}),
+        Err(why) => why,
     };
-    let nodes = Api::<Node>::all(client.clone()).list(&kube::api::ListParams::default()).await;
-    let services = Api::<Service>::all(client.clone()).list(&kube::api::ListParams::default()).await;
-    let pods = Api::<Pod>::all(client).list(&kube::api::ListParams::default()).await;
-    let nodes: Vec<Value> = nodes
-        .map(|list| list.items)
-        .unwrap_or_default()
-        .iter()
-        .map(|n| json!({"name": n.metadata.name, "ready": super::up::is_ready(n), "address": address(n)}))
-        .collect();
-    let pods = pods.map(|list| list.items).unwrap_or_default();
-    let services = services.map(|list| list.items).unwrap_or_default();
-    json!({
-        "api": ready, "nodes": nodes, "pods": pods.iter().map(pod_line).collect::<Vec<_>>(),
-        "services": services.iter().map(service_line).collect::<Vec<_>>(),
+    Ok(Seen {
+        nodes: nodes.items,
+        pods: pods.items,
+        services: services.items,
+        leases: leases.items,
+        warnings: warnings.items,
+        store,
     })
+}
+
+impl Seen {
+    fn health(&self) -> Value {
+        let node = |node: &Node| json!({"name": node.metadata.name, "ready": super::up::is_ready(node), "address": address(node), "roles": roles(node)});
+        json!({
+            "api": "ok", "nodes": self.nodes.iter().map(node).collect::<Vec<_>>(),
+            "pods": self.pods.iter().map(pod_line).collect::<Vec<_>>(),
+            "services": self.services.iter().map(service_line).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// What a node is for, by its labels.
+fn roles(node: &Node) -> Vec<&str> {
+    let labels = node.metadata.labels.iter().flat_map(|labels| labels.keys());
+    labels.filter_map(|label| label.strip_prefix("node-role.kubernetes.io/")).collect()
 }
 
 fn address(node: &Node) -> Option<&str> {
@@ -118,7 +197,12 @@ fn service_line(service: &Service) -> Value {
 
 /// Whether `/readyz` says ok.
 async fn ready(client: &kube::Client) -> Result<(), String> {
-    let request = http::Request::get("/readyz").body(Vec::new()).map_err(|e| e.to_string())?;
+    checked(client, "/readyz").await
+}
+
+/// Whether a health check passes.
+async fn checked(client: &kube::Client, path: &str) -> Result<(), String> {
+    let request = http::Request::get(path).body(Vec::new()).map_err(|e| e.to_string())?;
     match client.request_text(request).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) => Err(failing(&status.message)),
@@ -136,45 +220,4 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 fn failing(answer: &str) -> String {
     let failed: Vec<&str> = answer.lines().filter_map(|line| line.strip_prefix("[-]")).collect();
     if failed.is_empty() { answer.to_owned() } else { failed.join("; ") }
-}
-
-fn print_text(report: &Value) {
-    let text = |pointer: &str| match report.pointer(pointer) {
-        Some(Value::String(s)) => s.clone(),
-        Some(other) => other.to_string(),
-        None => "-".into(),
-    };
-    println!("state       {}", text("/state"));
-    println!("data        {}", text("/dataDir"));
-    if report.get("pid").is_none() {
-        return;
-    }
-    println!("process     {}", text("/pid"));
-    println!("api         https://127.0.0.1:{} ({})", text("/apiPort"), text("/health/api"));
-    println!("kubeconfig  {}", text("/kubeconfig"));
-    machines::print(report);
-    for node in report.pointer("/health/nodes").and_then(Value::as_array).into_iter().flatten() {
-        let ready = if node.get("ready").is_some_and(|r| r == true) { "Ready" } else { "NotReady" };
-        println!("node        {} {ready} {}", api::meta::at(node, "/name"), api::meta::at(node, "/address"));
-    }
-    for pod in report.pointer("/health/pods").and_then(Value::as_array).into_iter().flatten() {
-        let ready = if pod.get("ready").is_some_and(|r| r == true) { "ready" } else { "not ready" };
-        let at = |p: &str| api::meta::at(pod, p).to_owned();
-        println!("pod         {}/{} {} {ready} {}", at("/namespace"), at("/name"), at("/phase"), at("/ip"));
-    }
-    for service in report.pointer("/health/services").and_then(Value::as_array).into_iter().flatten() {
-        let at = |p: &str| api::meta::at(service, p);
-        println!("service     {}/{} {} {}", at("/namespace"), at("/name"), at("/clusterIP"), ports(service));
-    }
-}
-
-/// `80:30080,443`
-fn ports(service: &Value) -> String {
-    let list = service.get("ports").and_then(Value::as_array).into_iter().flatten();
-    let texts =
-        list.map(|p| match (p.get("port").and_then(Value::as_i64), p.get("nodePort").and_then(Value::as_i64)) {
-            (Some(port), Some(node)) => format!("{port}:{node}"),
-            (port, _) => port.unwrap_or_default().to_string(),
-        });
-    texts.collect::<Vec<_>>().join(",")
 }

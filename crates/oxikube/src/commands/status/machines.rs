@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::concerns::Concern;
 use crate::compose::{self, SeenMachine};
 use crate::instance::Instance;
 use crate::problem::Problem;
@@ -39,6 +40,23 @@ async fn api_server(instance: &Instance, seen: &SeenMachine, port: u16) -> Strin
         Ok(Err(why)) => why,
         Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
     }
+}
+
+/// What of the machines does not run.
+pub(super) fn concerns(machines: &[Value]) -> Vec<Concern> {
+    let mut concerns = Vec::new();
+    for machine in machines {
+        let what = format!("machine {}", api::meta::at(machine, "/name"));
+        let processes = machine.get("processes").and_then(Value::as_object).into_iter().flatten();
+        for (part, _) in processes.filter(|(_, pid)| pid.is_null()) {
+            let why = format!("its process {part} is not there");
+            concerns.push(Concern::new(&what, why, "the server starts it again; if that fails, its log says why"));
+        }
+        if let Some(why) = machine.get("api").and_then(Value::as_str).filter(|api| *api != "ok") {
+            concerns.push(Concern::new(&what, format!("its API server is not ready: {why}"), ""));
+        }
+    }
+    concerns
 }
 
 pub(super) fn print(report: &Value) {
