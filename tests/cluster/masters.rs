@@ -338,6 +338,7 @@ fn a_cluster_moves_to_etcd_and_back() {
     let old = cluster.kubectl(&["get", "--raw", &format!("/api/v1/configmaps?watch=true&resourceVersion={before}")]);
     assert!(format!("{}{}", old.stdout, old.stderr).contains("too old resource version"), "{old:?}");
     cluster.kubectl(&["create", "configmap", "made-on-etcd"]).must();
+    another_clusters_state_is_refused(&cluster, &servers);
     cluster.oxikube(&["snapshot", "save", &file, &servers]).must();
     let running = cluster.oxikube(&["snapshot", "restore", &file, "--replace"]).must_fail();
     assert!(running.contains("stop it first"), "{running}");
@@ -347,4 +348,12 @@ fn a_cluster_moves_to_etcd_and_back() {
     let names = cluster.kubectl(&["get", "configmaps", "-o", "name"]).must();
     assert_eq!(names.lines().count(), 22, "20, kube-root-ca.crt and the one of etcd's time: {names}");
     assert!(revision(&cluster) > there);
+}
+
+/// A server with authorities of its own is none of this cluster.
+fn another_clusters_state_is_refused(cluster: &Cluster, servers: &str) {
+    let data = format!("--data-dir={}", cluster.directory().join("stranger").display());
+    let stranger = ["server", &data, "--name=stranger", "--api-port=7447", "--without-node", servers];
+    let said = cluster.oxikube(&stranger).must_fail();
+    assert!(said.contains("another cluster") && said.contains("/registry/-/owner"), "{said}");
 }

@@ -8,7 +8,9 @@ use api::bootstrap::{KUBECONFIG, Token};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use x509_parser::prelude::{FromDer, X509Certificate, parse_x509_pem};
+use x509_parser::prelude::parse_x509_pem;
+
+use crate::pki;
 
 /// Where the cluster is and whom to trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,10 +75,7 @@ struct Cluster {
 
 /// The fingerprint of a certificate's public key, as kubeadm writes it. None for what is no certificate.
 pub fn fingerprint(certificate: &str) -> Option<String> {
-    let (_, pem) = parse_x509_pem(certificate.as_bytes()).ok()?;
-    let (_, parsed) = X509Certificate::from_der(&pem.contents).ok()?;
-    let digest = ring::digest::digest(&ring::digest::SHA256, parsed.public_key().raw);
-    Some(format!("sha256:{}", hex::encode(digest)))
+    pki::fingerprints(certificate).into_iter().next()
 }
 
 /// A certificate in the form that TLS libraries take; none for what is no certificate.

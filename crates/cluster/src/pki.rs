@@ -2,6 +2,7 @@
 //!
 //! <https://kubernetes.io/docs/setup/best-practices/certificates/>. Keys are ECDSA P-256.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -311,6 +312,16 @@ pub fn save(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     write(path, text, mode)
 }
 
+/// Fingerprints of the public keys of certificates, PEM, as kubeadm writes them; what is no certificate has none.
+pub fn fingerprints(certificates: &str) -> BTreeSet<String> {
+    let pems = x509_parser::pem::Pem::iter_from_buffer(certificates.as_bytes()).filter_map(Result::ok);
+    let hash = |pem: x509_parser::pem::Pem| {
+        let digest = ring::digest::digest(&ring::digest::SHA256, pem.parse_x509().ok()?.public_key().raw);
+        Some(format!("sha256:{}", hex::encode(digest)))
+    };
+    pems.filter_map(hash).collect()
+}
+
 /// Writes a file so that it is there whole or not at all.
 pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     sys::file::replace(path, text.as_bytes(), mode).map_err(|source| PkiError::Io { path: path.into(), source })
@@ -319,6 +330,17 @@ pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_authority_has_a_fingerprint() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = Pki::open(&folder.path().join("one")).unwrap();
+        let two = Pki::open(&folder.path().join("two")).unwrap();
+        let both = fingerprints(&format!("{}{}", one.ca(), two.ca()));
+        assert_eq!(both, &fingerprints(one.ca()) | &fingerprints(two.ca()));
+        assert!(both.len() == 2 && both.iter().all(|f| f.starts_with("sha256:") && f.len() == 71), "{both:?}");
+        assert!(fingerprints("none").is_empty());
+    }
 
     #[test]
     fn a_second_start_finds_the_same_keys() {

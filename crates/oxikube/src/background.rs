@@ -1,11 +1,12 @@
 //! Starts this program's long-running commands apart from the one that starts them.
 
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use crate::instance::{Instance, State};
+use crate::logging;
 use crate::problem::{During, Problem, file};
 
 /// A process that this command started.
@@ -22,8 +23,7 @@ pub(crate) async fn start(instance: &Instance, command: &str, arguments: &[Strin
     // Folders first: the log goes into one of them. What one that crashed says of itself is not to be taken for the new one's.
     instance.own()?.release()?;
     let log = instance.path(&format!("logs/{command}.log"));
-    rotate(&log)?;
-    let output = std::fs::File::options().create(true).append(true).open(&log).map_err(|e| file(&log, &e))?;
+    let output = logging::open(&log)?;
     let errors = output.try_clone().map_err(|e| file(&log, &e))?;
     let log_before = std::fs::metadata(&log).map_or(0, |m| m.len());
     let mut run = Command::new(std::env::current_exe().during("cannot find this program")?);
@@ -64,13 +64,4 @@ impl Started {
             None => Problem::new(format!("the {} ended at once ({status}); see {}", self.command, self.log.display())),
         }
     }
-}
-
-/// Keeps one old log when the present one is large.
-fn rotate(log: &Path) -> Result<(), Problem> {
-    const MAX: u64 = 16 << 20;
-    if std::fs::metadata(log).is_ok_and(|m| m.len() > MAX) {
-        std::fs::rename(log, log.with_extension("log.1")).map_err(|e| file(log, &e))?;
-    }
-    Ok(())
 }

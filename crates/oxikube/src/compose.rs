@@ -63,7 +63,7 @@ pub(crate) async fn run(
     let name = settings.node.clone();
     let api_config = config::api_server(args, &pki, &name, address)?;
     write_kubeconfig(args, instance, &pki)?;
-    let store = store::open(&args.etcd, &instance.path("store")).await?;
+    let store = store::open(&args.etcd, &instance.path("store"), pki.ca()).await?;
     let api = Arc::new(ApiServer::build(api_config, store).during("cannot build the API server")?);
     api.bootstrap().await.during("cannot make the first objects")?;
 

@@ -70,10 +70,12 @@ impl EtcdArgs {
     }
 }
 
-/// Opens the store that the flags name; `folder` is the embedded one's.
-pub(crate) async fn open(args: &EtcdArgs, folder: &Path) -> Result<Arc<dyn Store>, Problem> {
+/// Opens the store that the flags name; `folder` is the embedded one's. State in etcd has to be that of the cluster of these
+/// certificate authorities, PEM.
+pub(crate) async fn open(args: &EtcdArgs, folder: &Path, authorities: &str) -> Result<Arc<dyn Store>, Problem> {
     if args.is_given() {
-        let store = Etcd::open(&args.options()?).await.during("cannot open the store")?;
+        let options = etcd::Options { cluster: cluster::pki::fingerprints(authorities), ..args.options()? };
+        let store = Etcd::open(&options).await.during("cannot open the store")?;
         return Ok(Arc::new(store));
     }
     let store = Embedded::open(folder, &embedded::Options::default()).during("cannot open the store")?;

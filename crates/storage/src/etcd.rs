@@ -14,9 +14,11 @@ mod keys;
 mod leases;
 mod members;
 mod options;
+mod owner;
 mod snapshot;
 mod write;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,6 +38,7 @@ use index::Index;
 use keys::Keys;
 use leases::Leases;
 use members::{Failure, Members};
+use owner::Obstacle;
 
 /// What the engine's tasks share.
 struct Shared {
@@ -68,6 +71,12 @@ impl Shared {
             leases: Leases::default(),
             health: Mutex::new(Ok(())),
         })
+    }
+
+    /// Everything, if it belongs to this cluster.
+    async fn load(&self, cluster: &BTreeSet<String>) -> Result<Loaded, Obstacle> {
+        owner::check(self, cluster).await?;
+        Ok(feed::load(self).await?)
     }
 
     fn offset(&self) -> u64 {
@@ -107,13 +116,16 @@ impl Etcd {
         let shared = Arc::new(Shared::connect(options).await?);
         let deadline = Instant::now() + options.patience;
         let loaded = loop {
-            match feed::load(&shared).await {
+            match shared.load(&options.cluster).await {
                 Ok(loaded) => break loaded,
-                Err(failure) if Instant::now() >= deadline || matches!(failure, Failure::Refused(..)) => {
+                Err(Obstacle::Refused(refusal)) => return Err(refusal),
+                Err(Obstacle::Failed(failure))
+                    if Instant::now() >= deadline || matches!(failure, Failure::Refused(..)) =>
+                {
                     let endpoints = shared.members.endpoints();
                     return Err(OpenError::Unreachable { endpoints, why: failure.to_string() });
                 }
-                Err(failure) => tracing::info!(%failure, "waiting for etcd"),
+                Err(Obstacle::Failed(failure)) => tracing::info!(%failure, "waiting for etcd"),
             }
         };
         shared.rebuild(loaded);

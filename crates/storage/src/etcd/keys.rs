@@ -6,6 +6,8 @@ const ROOT: &str = "/registry";
 pub(super) const PROGRESS: &str = "/registry/-/progress";
 /// How far the revisions that are shown are above etcd's own.
 pub(super) const OFFSET: &str = "/registry/-/offset";
+/// Whose state it is, and of which format.
+pub(super) const OWNER: &str = "/registry/-/owner";
 
 /// The mapping.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! Settings of the engine.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +31,8 @@ pub struct Options {
     pub decode: fn(Bytes) -> Bytes,
     /// How long to wait for etcd at the start.
     pub patience: Duration,
+    /// Names that the cluster is known by; state of a cluster that has none of them is refused. None: any is good.
+    pub cluster: BTreeSet<String>,
 }
 
 impl Default for Options {
@@ -42,6 +45,7 @@ impl Default for Options {
             compaction: Duration::from_secs(300),
             decode: |value| value,
             patience: Duration::from_secs(30),
+            cluster: BTreeSet::new(),
         }
     }
 }
@@ -67,5 +71,37 @@ pub enum OpenError {
         endpoints: String,
         /// What the last attempt said.
         why: String,
+    },
+    /// It is none that is known to do.
+    #[error(
+        "etcd at {endpoints} has version {version}; what is known to work is version 3.4 and all later ones of version 3"
+    )]
+    Version {
+        /// All of them.
+        endpoints: String,
+        /// What it says.
+        version: String,
+    },
+    /// What is in it is not for this program.
+    #[error(
+        "what etcd at {endpoints} holds was written by a newer version (format {format}, this one knows {known}); use that version"
+    )]
+    Newer {
+        /// All of them.
+        endpoints: String,
+        /// What is there.
+        format: u32,
+        /// What can be read.
+        known: u32,
+    },
+    /// What is in it is somebody else's.
+    #[error(
+        "etcd at {endpoints} holds the state of another cluster; name this one's etcd, or another prefix in it, or, if it is this one's after all, remove the key {key} there"
+    )]
+    Foreign {
+        /// All of them.
+        endpoints: String,
+        /// Where the owner is written.
+        key: String,
     },
 }

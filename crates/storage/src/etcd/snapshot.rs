@@ -1,6 +1,6 @@
 //! The state of a cluster out of etcd and into it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,6 +9,7 @@ use etcd_client::{DeleteOptions, PutOptions, Txn, TxnOp};
 use super::feed::{self, Paged};
 use super::keys::{Keys, OFFSET};
 use super::members::Failure;
+use super::owner::Obstacle;
 use super::{Options, Shared};
 use crate::snapshot::{GAP, Snapshot, SnapshotError};
 use crate::{Entry, Revision};
@@ -16,6 +17,15 @@ use crate::{Entry, Revision};
 /// Most keys and bytes of one transaction; etcd's own limits are 128 and 1.5 MiB.
 const KEYS: usize = 100;
 const BYTES: usize = 1 << 20;
+
+impl From<Obstacle> for SnapshotError {
+    fn from(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::Refused(refusal) => Self::Open(refusal),
+            Obstacle::Failed(failure) => failure.into(),
+        }
+    }
+}
 
 impl From<Failure> for SnapshotError {
     fn from(failure: Failure) -> Self {
@@ -29,7 +39,7 @@ impl From<Failure> for SnapshotError {
 /// When etcd does not answer.
 pub async fn save(options: &Options) -> Result<Snapshot, SnapshotError> {
     let shared = Shared::connect(options).await?;
-    let loaded = feed::load(&shared).await?;
+    let loaded = shared.load(&BTreeSet::new()).await?;
     let mut ends = HashMap::new();
     let mut entries = Vec::with_capacity(loaded.entries.len());
     for Paged { entry, lease } in loaded.entries {

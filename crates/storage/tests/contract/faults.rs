@@ -186,3 +186,32 @@ async fn a_cluster_moves_to_etcd_and_back() {
     assert!(back.write(put("/registry/a/new", "x", None)).await.unwrap().1 > moved);
     assert!(matches!(back.watch("/registry/a/", moved), Err(ReadError::Compacted { .. })));
 }
+
+/// Names of a cluster, as options.
+fn owned(engine: &Etcd, names: &[&str]) -> etcd::Options {
+    etcd::Options { cluster: names.iter().map(ToString::to_string).collect(), ..engine.options() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_another_cluster_or_of_a_newer_version_is_refused() {
+    let engine = Etcd::start();
+    // State without an owner is taken over.
+    drop(engine.open().await);
+    drop(open(&owned(&engine, &["a"])).await);
+    let refused = |options| async move { etcd::Etcd::open(&options).await.err().unwrap().to_string() };
+    let said = refused(owned(&engine, &["b"])).await;
+    assert!(said.contains("another cluster") && said.contains("/registry/-/owner"), "{said}");
+    drop(open(&etcd::Options { prefix: "/b".into(), ..owned(&engine, &["b"]) }).await);
+    // Its name may change when the old one is said, too.
+    assert!(refused(owned(&engine, &["a2"])).await.contains("another cluster"));
+    drop(open(&owned(&engine, &["a2", "a"])).await);
+    let store = open(&owned(&engine, &["a2"])).await;
+    let owner = store.get("/registry/-/owner").await.unwrap().unwrap();
+    store.write(put("/registry/-/owner", r#"{"format":2}"#, Some(owner.modified))).await.unwrap();
+    drop(store);
+    for names in [&["a2"][..], &[]] {
+        let said = refused(owned(&engine, names)).await;
+        assert!(said.contains("newer version (format 2"), "{said}");
+    }
+    assert!(etcd::save(&engine.options()).await.unwrap_err().to_string().contains("newer version"));
+}

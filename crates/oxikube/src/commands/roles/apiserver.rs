@@ -108,7 +108,7 @@ pub(crate) async fn run(args: ApiServerArgs, shutdown: CancellationToken) -> Res
     let config = config(&args, listen, address)?;
     let ownership = crate::instance::Instance::new(&args.data.data_dir).own()?;
     let listener = compose::bind(listen, "--secure-port").await?;
-    let store = store::open(&args.etcd, &args.data.data_dir.join("store")).await?;
+    let store = store::open(&args.etcd, &args.data.data_dir.join("store"), &config.client_ca).await?;
     let api = ApiServer::build(config, store).during("cannot build the API server")?;
     api.bootstrap().await.during("cannot make the first objects")?;
     // Who comes now waits at the listener for a moment at most.

@@ -10,6 +10,7 @@ use cluster::machines::Machine;
 use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 
+use crate::logging;
 use crate::problem::{During, Problem, file};
 
 /// A process that ends is started anew, later each time; one that ran for long starts from the first again.
@@ -107,7 +108,10 @@ impl Process {
             let since = Instant::now();
             match self.live(&shutdown).await {
                 Ok(()) if shutdown.is_cancelled() => return,
-                Ok(()) => tracing::warn!(machine, part, "its process ended and is started anew"),
+                Ok(()) => {
+                    let last_words = logging::last_line(&self.log());
+                    tracing::warn!(machine, part, last_words, "its process ended and is started anew");
+                }
                 Err(problem) => tracing::error!(machine, part, %problem, "its process cannot be kept running"),
             }
             pause = if since.elapsed() > LONG { first } else { (pause * 2).min(longest) };
@@ -138,11 +142,15 @@ impl Process {
         ended
     }
 
+    fn log(&self) -> PathBuf {
+        self.machine.root.join("logs").join(format!("{}.log", self.part.name()))
+    }
+
     fn start(&self) -> Result<std::process::Child, Problem> {
+        let path = self.log();
         let logs = self.machine.root.join("logs");
-        let path = logs.join(format!("{}.log", self.part.name()));
-        let opened = fs::create_dir_all(&logs).and_then(|()| fs::File::options().create(true).append(true).open(&path));
-        let log = opened.map_err(|e| file(&path, &e))?;
+        fs::create_dir_all(&logs).map_err(|e| file(&logs, &e))?;
+        let log = logging::open(&path)?;
         let errors = log.try_clone().map_err(|e| file(&path, &e))?;
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
