@@ -328,7 +328,8 @@ fn workspace() -> PathBuf {
 
 /// The binary beside the tests.
 #[allow(clippy::panic, reason = "a test without the binary has failed")]
-pub(crate) fn binary() -> PathBuf {
+#[must_use]
+pub fn binary() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     let found = own.ancestors().map(|a| a.join("oxikube")).find(|p| p.is_file());
     found.unwrap_or_else(|| panic!("no oxikube binary beside {}; run 'make test'", own.display()))

@@ -11,7 +11,7 @@ mod machines;
 mod network;
 mod wait;
 
-pub use cluster::{Cluster, Output};
+pub use cluster::{Cluster, Output, binary};
 pub use engine::{Daemon, Engine};
 pub use etcd::Etcd;
 pub use machine::Machine;

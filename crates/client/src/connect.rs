@@ -12,7 +12,7 @@ use tower::{BoxError, Service, ServiceExt};
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The file cannot be read or understood.
-    #[error("kubeconfig {path} cannot be used")]
+    #[error("kubeconfig {path} cannot be used: {}", first_line(source))]
     Kubeconfig {
         /// The file.
         path: PathBuf,
@@ -26,6 +26,11 @@ pub enum ConnectError {
     /// Certificates or addresses in the configuration do not work.
     #[error("the client cannot be built from its configuration")]
     Build(#[source] Box<kube::Error>),
+}
+
+/// What is wrong, without the picture of the place that a parser draws below.
+fn first_line(error: &kube::config::KubeconfigError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// A client over TLS as the file's current context says.

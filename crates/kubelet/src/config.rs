@@ -107,11 +107,12 @@ impl Config {
             cgroup_driver: "cgroupfs".to_owned(),
             cgroups_per_qos: false,
             system_reserved: BTreeMap::new(),
+            // Upstream's 10 and 15 % of a disk are, of a large one that others use too, too much to lie idle.
             eviction_hard: BTreeMap::from([
                 ("memory.available".to_owned(), "100Mi".to_owned()),
-                ("nodefs.available".to_owned(), "10%".to_owned()),
+                ("nodefs.available".to_owned(), "1Gi".to_owned()),
                 ("nodefs.inodesFree".to_owned(), "5%".to_owned()),
-                ("imagefs.available".to_owned(), "15%".to_owned()),
+                ("imagefs.available".to_owned(), "1Gi".to_owned()),
             ]),
             eviction_pressure_transition_period: Duration::from_secs(300),
             eviction_period: Duration::from_secs(10),
@@ -121,7 +122,7 @@ impl Config {
             relist_period: Duration::from_secs(30),
             container_log_max_size: 10 << 20,
             container_log_max_files: 5,
-            image_gc_high_threshold: 85,
+            image_gc_high_threshold: 95,
             memory_backed_secrets: true,
         }
     }

@@ -1,7 +1,7 @@
 //! Starts this program's long-running commands apart from the one that starts them.
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -61,7 +61,14 @@ impl Started {
         let tail = String::from_utf8_lossy(tail);
         match tail.lines().rev().find_map(|l| l.strip_prefix("oxikube: ")) {
             Some(sentence) => Problem::new(sentence),
+            None if is_full(&self.log) => file(&self.log, &std::io::ErrorKind::StorageFull.into()),
             None => Problem::new(format!("the {} ended at once ({status}); see {}", self.command, self.log.display())),
         }
     }
+}
+
+/// Whether there is no room left beside a file, so that a process could not even say so.
+fn is_full(file: &Path) -> bool {
+    const A_SENTENCE: u64 = 64 << 10;
+    nix::sys::statvfs::statvfs(file).is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() < A_SENTENCE)
 }

@@ -47,6 +47,7 @@ pub(crate) enum State {
 /// The right to be this instance's server; given back when the process ends, however it ends.
 pub(crate) struct Ownership {
     _lock: Flock<File>,
+    root: PathBuf,
     record: PathBuf,
 }
 
@@ -82,7 +83,7 @@ impl Instance {
             ))
         })?;
         self.check_format()?;
-        Ok(Ownership { _lock: lock, record: self.path("run/server.json") })
+        Ok(Ownership { _lock: lock, root: self.root.clone(), record: self.path("run/server.json") })
     }
 
     /// The lock; none when somebody else holds it.
@@ -100,9 +101,7 @@ impl Instance {
     fn check_format(&self) -> Result<(), Problem> {
         let path = self.path("VERSION");
         match fs::read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                fs::write(&path, format!("{FORMAT}\n")).map_err(|e| file(&path, &e))
-            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => replace(&path, &format!("{FORMAT}\n")),
             Err(e) => Err(file(&path, &e)),
             Ok(text) => match text.trim().parse::<u32>() {
                 Ok(format) if format <= FORMAT => Ok(()),
@@ -121,7 +120,7 @@ impl Instance {
     /// Keeps the instance's name, so that `down` finds what it left on the host even after a stop.
     pub(crate) fn keep_name(&self, name: &str) -> Result<(), Problem> {
         let path = self.path("NAME");
-        fs::write(&path, format!("{name}\n")).map_err(|e| file(&path, &e))
+        replace(&path, &format!("{name}\n"))
     }
 
     /// The name that was kept; none when no server has run here.
@@ -138,7 +137,7 @@ impl Instance {
                 self.root.display()
             )));
         }
-        fs::write(&path, format!("{engine}\n")).map_err(|e| file(&path, &e))
+        replace(&path, &format!("{engine}\n"))
     }
 
     /// The engine that was kept.
@@ -193,11 +192,11 @@ pub(crate) fn claim_name(name: &str) -> Result<UnixListener, Problem> {
     })
 }
 
-/// Writes a file so that whoever reads it sees all of the new text or all of the old.
+/// Writes a file so that whoever reads it, even after a power cut, sees all of the new text or all of the old.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Problem> {
     let temporary = path.with_extension("tmp");
     let written = File::create(&temporary)
-        .and_then(|mut f| f.write_all(text.as_bytes()))
+        .and_then(|mut f| f.write_all(text.as_bytes()).and_then(|()| f.sync_all()))
         .and_then(|()| fs::rename(&temporary, path));
     written.map_err(|e| file(path, &e))
 }
@@ -214,6 +213,25 @@ impl Ownership {
         match fs::remove_file(&self.record) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(file(&self.record, &e)),
             _ => Ok(()),
+        }
+    }
+
+    /// Removes everything. What tells that the directory is ours goes last, so that this can be tried again.
+    pub(crate) fn purge(self) -> Result<(), Problem> {
+        let entries = fs::read_dir(&self.root).map_err(|e| file(&self.root, &e))?;
+        for entry in entries {
+            let path = entry.map_err(|e| file(&self.root, &e))?.path();
+            if path.file_name().is_some_and(|name| name == "VERSION") {
+                continue;
+            }
+            let folder = path.is_dir() && !path.is_symlink();
+            let removed = if folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(|e| file(&path, &e))?;
+        }
+        match fs::remove_dir_all(&self.root) {
+            // All in it is gone; the directory itself is where a disk of its own is mounted.
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => Ok(()),
+            outcome => outcome.map_err(|e| file(&self.root, &e)),
         }
     }
 }

@@ -33,7 +33,12 @@ pub(crate) fn start(args: &LogArgs) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(true);
+    // A log on a full disk cannot be written to; to complain of that on the same disk would be a panic.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(true)
+        .log_internal_errors(false);
     let done =
         if args.logging_format == "json" { builder.json().try_init() } else { builder.with_ansi(false).try_init() };
     if let Err(error) = done {

@@ -3,6 +3,7 @@
 mod accounts;
 mod admin;
 mod background;
+mod capabilities;
 mod cli;
 mod commands;
 mod compose;
@@ -22,6 +23,7 @@ mod progress;
 mod store;
 mod why;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -41,7 +43,8 @@ fn main() -> ExitCode {
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("oxikube: {problem}");
+            // Standard error may be a file on a full disk: the exit code has to do then.
+            drop(writeln!(std::io::stderr(), "oxikube: {problem}"));
             ExitCode::FAILURE
         }
     }

@@ -3,19 +3,18 @@
 use std::net::TcpListener;
 use std::path::Path;
 
+use crate::capabilities;
 use crate::problem::Problem;
 
 /// Programs that a node runs.
 const PROGRAMS: [&str; 1] = ["nft"];
-/// Below this a node would be tainted at once, in percent of the disk.
-const FREE: u64 = 5;
+/// Below this a node would be tainted at once, in MiB.
+const FREE: u64 = 1024;
 
 /// Looks at everything that a machine needs, and names all that is missing. Ports come with the flag that chooses another.
 pub(crate) fn check(directory: &Path, ports: &[(u16, &str)]) -> Result<(), Problem> {
     let mut wrong = Vec::new();
-    if !nix::unistd::geteuid().is_root() {
-        wrong.push("this needs root; run it with sudo".to_owned());
-    }
+    wrong.extend(capabilities::check().err().map(|problem| problem.0));
     let missing = PROGRAMS.iter().filter(|program| !is_installed(program));
     wrong.extend(
         missing.map(|program| format!("the program '{program}' is missing; install it ('apt-get install nftables')")),
@@ -31,7 +30,7 @@ pub(crate) fn check(directory: &Path, ports: &[(u16, &str)]) -> Result<(), Probl
     }
     if let Some(free) = free(directory).filter(|free| *free < FREE) {
         wrong.push(format!(
-            "only {free} % of the disk of {} are free; make room until {FREE} % are",
+            "only {free} MiB of the disk of {} are free; make room until {FREE} are",
             directory.display()
         ));
     }
@@ -47,9 +46,9 @@ fn is_installed(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// Percent of the disk that is free, where the directory is or will be.
+/// MiB of the disk that are free, where the directory is or will be.
 fn free(directory: &Path) -> Option<u64> {
     let there = directory.ancestors().find(|path| path.exists())?;
     let stat = nix::sys::statvfs::statvfs(there).ok()?;
-    (stat.blocks_available() * 100).checked_div(stat.blocks())
+    Some(stat.blocks_available() * stat.fragment_size() >> 20)
 }

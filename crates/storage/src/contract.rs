@@ -37,7 +37,7 @@ pub enum WriteError {
     /// The key is not at the expected revision; carries what is there.
     #[error("the key has changed")]
     Conflict(Option<Arc<Entry>>),
-    /// The engine has stopped: disk full, a failed sync, shutting down. Nothing was acknowledged.
+    /// The engine takes nothing now: a full disk, a failed sync, shutting down. Nothing was acknowledged.
     #[error("the store does not take writes: {0}")]
     Stopped(String),
     /// The queue is full.

@@ -4,7 +4,8 @@
 //! waits, appends it in one go, syncs once, and only then makes it visible and acknowledges (group commit). From time to
 //! time the live entries are written to a snapshot beside, and the log before it is dropped.
 //!
-//! A failed sync is never retried: what is on the disk after it is unknown, so the engine stops taking writes.
+//! A failed sync is never retried: what is on the disk after it is unknown, so the engine stops taking writes. What a full disk
+//! did not take is cut off again, and the engine goes on when there is room.
 
 mod disk;
 pub(crate) mod format;

@@ -35,6 +35,8 @@ pub fn config(folder: &tempfile::TempDir) -> Config {
     config.node_ips = vec!["127.0.0.1".parse().unwrap()];
     config.address = "127.0.0.1:0".parse().unwrap();
     config.memory_backed_secrets = false;
+    // How full the disk under the tests is has no say in them.
+    config.eviction_hard.clear();
     config
 }
 

@@ -35,13 +35,12 @@ pub(crate) async fn run(args: &DownArgs) -> Result<(), Problem> {
         return Ok(());
     }
     let ownership = stop_all(&instance, args.name.as_deref()).await?;
-    ownership.release()?;
     if args.purge {
-        let root = instance.root();
-        std::fs::remove_dir_all(root).map_err(|e| file(root, &e))?;
+        ownership.purge()?;
         println!("data removed");
+        return Ok(());
     }
-    Ok(())
+    ownership.release()
 }
 
 /// Stops what runs and takes everything off the host that it left there; the data stays.

@@ -1,6 +1,5 @@
 //! `oxikube reset`: this machine is part of no cluster any more. What broke off half-way can be run again.
 
-use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,7 +11,7 @@ use kube::api::DeleteParams;
 use super::down;
 use crate::cli::DataDir;
 use crate::instance::Instance;
-use crate::problem::{During, Problem, file};
+use crate::problem::Problem;
 
 /// Arguments of `reset`.
 #[derive(Debug, Args)]
@@ -53,8 +52,7 @@ pub(crate) async fn run(args: ResetArgs) -> Result<(), Problem> {
             Err(_) => still_known(&settings.node, "the cluster does not answer"),
         }
     }
-    remove(root)?;
-    drop(ownership);
+    ownership.purge()?;
     println!("data removed");
     Ok(())
 }
@@ -75,22 +73,4 @@ async fn leave(instance: &Instance, settings: &NodeSettings) -> Result<(), Strin
 
 fn still_known(node: &str, why: &str) {
     println!("the cluster still knows the node ({why}); remove it with 'kubectl delete node {node}'");
-}
-
-/// Removes everything; what tells that the directory is ours goes last, so that this can be run again.
-fn remove(root: &Path) -> Result<(), Problem> {
-    let entries = std::fs::read_dir(root).map_err(|e| file(root, &e))?;
-    for entry in entries {
-        let path = entry.map_err(|e| file(root, &e))?.path();
-        if path.file_name().is_some_and(|name| name == "VERSION") {
-            continue;
-        }
-        let removed = if path.is_dir() && !path.is_symlink() {
-            std::fs::remove_dir_all(&path)
-        } else {
-            std::fs::remove_file(&path)
-        };
-        removed.map_err(|e| file(&path, &e))?;
-    }
-    std::fs::remove_dir_all(root).during(format!("cannot remove {}", root.display()))
 }

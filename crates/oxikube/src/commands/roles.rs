@@ -16,7 +16,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::logging::{self, LogArgs};
-use crate::problem::{During, Problem, file};
+use crate::problem::{Problem, file};
 
 /// How a role reaches the API server.
 #[derive(Debug, Clone, Args)]
@@ -28,8 +28,9 @@ pub(crate) struct Kubeconfig {
 
 impl Kubeconfig {
     pub(crate) async fn client(&self) -> Result<kube::Client, Problem> {
-        let path = &self.kubeconfig;
-        client::connect::from_kubeconfig(path).await.during(format!("cannot use the kubeconfig {}", path.display()))
+        let remedy = "give one that this cluster made, with --kubeconfig";
+        let client = client::connect::from_kubeconfig(&self.kubeconfig).await;
+        client.map_err(|error| Problem::new(format!("{error}; {remedy}")))
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct WhyArgs {
 pub(crate) async fn run(args: &WhyArgs) -> Result<(), Problem> {
     let path = args.kubeconfig.clone().unwrap_or_else(|| Instance::new(&args.data.data_dir).kubeconfig());
     let client = client::connect::from_kubeconfig(&path).await;
-    let client = client.during(format!("cannot use the kubeconfig {}; is the cluster up?", path.display()))?;
+    let client = client.map_err(|error| Problem::new(format!("{error}; is the cluster up?")))?;
     let (kind, name) = args.subject.split_once('/').unwrap_or(("pod", &args.subject));
     let asker = Asker { client, namespace: args.namespace.clone() };
     let mut answer = match kind {

@@ -16,6 +16,7 @@ use sys::netlink::Netlink;
 
 use super::Roles;
 use super::engine::{self, Foreign};
+use crate::capabilities;
 use crate::images;
 use crate::instance::Instance;
 use crate::problem::{During, Problem};
@@ -51,6 +52,7 @@ fn ipv4(range: IpNet) -> Result<Ipv4Net, Problem> {
 impl Node {
     /// Opens network and engine, and takes up what an earlier process left running.
     pub(crate) async fn open(instance: &Instance, settings: &NodeSettings) -> Result<Self, Problem> {
+        capabilities::check()?;
         let links = podnet::Config {
             instance: settings.name.clone(),
             dir: instance.path("podnet"),
@@ -86,11 +88,6 @@ impl Node {
         // An engine of others leaves the pods' control groups to the kubelet.
         config.cgroups_per_qos = self.foreign.is_some();
         config.tls = Some(tls);
-        // Upstream's 10 and 15 % suit servers; of a large disk that people use for other things they are too much.
-        for signal in ["nodefs.available", "imagefs.available"] {
-            config.eviction_hard.insert(signal.to_owned(), "5%".to_owned());
-        }
-        config.image_gc_high_threshold = 90;
         config
     }
 

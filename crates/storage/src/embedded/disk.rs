@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// A file that is appended to.
 pub trait File: Send {
-    /// Appends all of it.
+    /// Appends all of it, at the end that the file has now.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Returns when everything appended is on stable storage.
     fn sync(&mut self) -> io::Result<()>;
@@ -58,7 +58,7 @@ impl Disk for Directory {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
         use std::os::unix::fs::OpenOptionsExt;
-        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path.join(name))?;
+        let file = fs::OpenOptions::new().append(true).create_new(true).mode(0o600).open(self.path.join(name))?;
         Ok(Box::new(RealFile(file)))
     }
 

@@ -24,6 +24,8 @@ fn put(key: &str, value: &str, expected: Option<Revision>) -> Write {
 struct PowerCut {
     files: Arc<Mutex<BTreeMap<String, Content>>>,
     fail_sync: Arc<Mutex<bool>>,
+    /// Bytes that there is room for, if that is limited.
+    room: Arc<Mutex<Option<usize>>>,
 }
 
 #[derive(Clone, Default)]
@@ -52,8 +54,11 @@ struct PowerCutFile {
 
 impl File for PowerCutFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.disk.files.lock().entry(self.name.clone()).or_default().written.extend_from_slice(bytes);
-        Ok(())
+        let mut room = self.disk.room.lock();
+        let fits = room.map_or(bytes.len(), |room| room.min(bytes.len()));
+        *room = room.map(|room| room - fits);
+        self.disk.files.lock().entry(self.name.clone()).or_default().written.extend_from_slice(&bytes[..fits]);
+        if fits == bytes.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
     }
     fn sync(&mut self) -> io::Result<()> {
         if *self.disk.fail_sync.lock() {
@@ -182,4 +187,41 @@ async fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
     assert!(matches!(store.write(put("/registry/a/z", "1", None)).await, Err(WriteError::Stopped(_))));
     assert!(store.health().is_err());
     assert_eq!(store.get("/registry/a/y").await.unwrap().map(|e| e.modified), None);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_forgotten_when_there_is_room() {
+    let disk = PowerCut::default();
+    let options = Options { log_bytes: 200, ..Options::default() };
+    let store = Embedded::on(Box::new(disk.clone()), &options).unwrap();
+    let (_, first) = store.write(put("/registry/a/before", "v", None)).await.unwrap();
+    // Too little for a write, then for a new log, then for a snapshot: what is torn must not be in the way later.
+    for (round, room) in [10, 300, 1500].into_iter().enumerate() {
+        *disk.room.lock() = Some(room);
+        let mut refused = 0;
+        for i in 0..40 {
+            match store.write(put(&format!("/registry/a/{round}-{i}"), "some value", None)).await {
+                Ok(_) => {}
+                Err(WriteError::Stopped(why)) => {
+                    assert!(why.contains("no space left"), "{why}");
+                    refused += 1;
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert!(refused > 0 && store.health().is_err(), "round {round}");
+        let crashed = open(&disk.cut(0));
+        let there = |store: &Embedded| store.tree().snapshot().0.len();
+        assert_eq!(there(&crashed), there(&store), "round {round}");
+        *disk.room.lock() = None;
+        store.write(put(&format!("/registry/a/after-{round}"), "v", None)).await.unwrap();
+        assert_eq!(store.health(), Ok(()));
+    }
+    let last = store.current().await.unwrap();
+    drop(store);
+    let again = open(&disk.cut(0));
+    assert!(again.current().await.unwrap() >= last && last > first);
+    for name in ["before", "after-0", "after-1", "after-2"] {
+        assert!(again.get(&format!("/registry/a/{name}")).await.unwrap().is_some(), "{name}");
+    }
 }

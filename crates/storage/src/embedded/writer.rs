@@ -22,6 +22,9 @@ pub(super) struct Writer {
     disk: Arc<dyn Disk>,
     log: Box<dyn File>,
     log_number: u64,
+    /// Bytes in the log file.
+    log_end: u64,
+    /// Bytes since the last try to fold.
     log_length: u64,
     tree: Arc<Tree>,
     stopped: Arc<Mutex<Option<String>>>,
@@ -53,15 +56,16 @@ impl Writer {
         options: &Options,
     ) -> Result<Self, OpenError> {
         let disk: Arc<dyn Disk> = disk.into();
-        let (entries, revision) = tree.snapshot();
-        let expiring = entries.values().filter(|e| e.expires > 0).map(|e| (e.expires, e.key.clone())).collect();
+        let (_, revision) = tree.snapshot();
+        let expiring = expiring(&tree);
         let reserved = Revision(revision.0 + RESERVE);
-        let log = start_log(&*disk, next_file, reserved)
+        let (log, log_end) = start_log(&*disk, next_file, reserved)
             .map_err(|source| OpenError::Io { path: format!("log-{next_file}"), source })?;
         Ok(Self {
             disk,
             log,
             log_number: next_file,
+            log_end,
             log_length: 0,
             tree,
             stopped,
@@ -93,8 +97,8 @@ impl Writer {
             }
             self.expire(&mut batch);
             if let Err(error) = self.commit(batch).and_then(|()| self.fold_if_long()) {
-                tracing::error!(%error, "the store stops taking writes");
                 *self.stopped.lock() = Some(error.to_string());
+                tracing::error!(%error, "the store stops taking writes");
                 return;
             }
         }
@@ -196,17 +200,37 @@ impl Writer {
         if batch.events.is_empty() {
             return Ok(());
         }
-        let written = self.log.append(&batch.bytes).and_then(|()| if batch.durable { self.log.sync() } else { Ok(()) });
-        if let Err(error) = written {
-            for (reply, _, _) in batch.answers {
-                answer(reply, Err(WriteError::Stopped(error.to_string())));
-            }
-            return Err(error);
+        if let Err(error) = self.log.append(&batch.bytes) {
+            let undone = if is_full(&error) { self.undo(&error) } else { Err(error) };
+            return refuse(batch, undone, "no space left on the disk");
         }
-        self.log_length += batch.bytes.len() as u64;
+        if batch.durable
+            && let Err(error) = self.log.sync()
+        {
+            return refuse(batch, Err(error), "");
+        }
+        let bytes = batch.bytes.len() as u64;
+        self.log_end += bytes;
+        self.log_length += bytes;
         self.tree.publish(batch.events);
         for (reply, entry, revision) in batch.answers {
             answer(reply, Ok((entry, revision)));
+        }
+        if self.stopped.lock().take().is_some() {
+            tracing::warn!("there is room on the disk again, the store takes writes");
+        }
+        Ok(())
+    }
+
+    /// Takes back what a full disk did not hold whole; nothing of it was acknowledged or synced. The store goes on, and writes
+    /// again as soon as there is room.
+    fn undo(&mut self, error: &std::io::Error) -> std::io::Result<()> {
+        self.disk.truncate(&log_name(self.log_number), self.log_end)?;
+        // A reservation may have been among it: the next write makes another.
+        self.reserved = self.revision;
+        self.expiring = expiring(&self.tree);
+        if self.stopped.lock().replace(error.to_string()).is_none() {
+            tracing::error!(%error, "the store takes no writes until there is room on the disk");
         }
         Ok(())
     }
@@ -224,16 +248,17 @@ impl Writer {
         let (entries, revision) = self.tree.snapshot();
         let next = self.log_number + 1;
         self.reserved = Revision(revision.0 + RESERVE);
-        let log = match start_log(&*self.disk, next, self.reserved) {
-            Ok(log) => log,
+        let (log, end) = match start_log(&*self.disk, next, self.reserved) {
+            Ok(started) => started,
             Err(error) => {
                 tracing::error!(%error, "cannot start a new log, the old one goes on");
                 self.log_length = 0;
-                return Ok(());
+                return remove_if_there(&*self.disk, &log_name(next));
             }
         };
         self.log = log;
         self.log_number = next;
+        self.log_end = end;
         self.log_length = 0;
         let disk = self.disk.clone();
         let work = move || fold(&*disk, next, entries.values(), revision);
@@ -258,14 +283,45 @@ fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     drop(reply.send(value));
 }
 
-fn start_log(disk: &dyn Disk, number: u64, reserved: Revision) -> std::io::Result<Box<dyn File>> {
-    let mut log = disk.create(&format!("log-{number}"))?;
+/// Tells whoever waits that a batch was not written.
+fn refuse(batch: Batch, outcome: std::io::Result<()>, why: &str) -> std::io::Result<()> {
+    let why = outcome.as_ref().map_or_else(ToString::to_string, |()| why.to_owned());
+    for (reply, _, _) in batch.answers {
+        answer(reply, Err(WriteError::Stopped(why.clone())));
+    }
+    outcome
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
+fn expiring(tree: &Tree) -> BTreeSet<(u64, Key)> {
+    let (entries, _) = tree.snapshot();
+    entries.values().filter(|entry| entry.expires > 0).map(|entry| (entry.expires, entry.key.clone())).collect()
+}
+
+fn log_name(number: u64) -> String {
+    format!("log-{number}")
+}
+
+/// A file that could not be written whole must not be taken for a log after the next start.
+fn remove_if_there(disk: &dyn Disk, name: &str) -> std::io::Result<()> {
+    match disk.remove(name) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => disk.sync(),
+    }
+}
+
+/// A new log, and its length.
+fn start_log(disk: &dyn Disk, number: u64, reserved: Revision) -> std::io::Result<(Box<dyn File>, u64)> {
+    let mut log = disk.create(&log_name(number))?;
     let mut bytes = HEADER.to_vec();
     encode(&Record::Reserve(reserved), &mut bytes);
     log.append(&bytes)?;
     log.sync()?;
     disk.sync()?;
-    Ok(log)
+    Ok((log, bytes.len() as u64))
 }
 
 /// Writes `snapshot-N`, then removes all files before it.
@@ -277,8 +333,12 @@ fn fold<'a>(
 ) -> std::io::Result<()> {
     let (temporary, name) = (format!("snapshot-{n}.tmp"), format!("snapshot-{n}"));
     let mut file = disk.create(&temporary)?;
-    write_snapshot(entries, revision, &mut |bytes| file.append(bytes))?;
-    file.sync()?;
+    let written = write_snapshot(entries, revision, &mut |bytes| file.append(bytes)).and_then(|()| file.sync());
+    if let Err(error) = written {
+        // It would hold the room that is short.
+        remove_if_there(disk, &temporary)?;
+        return Err(error);
+    }
     disk.rename(&temporary, &name)?;
     disk.sync()?;
     for old in disk.list()? {
