@@ -50,5 +50,5 @@ fn is_installed(program: &str) -> bool {
 fn free(directory: &Path) -> Option<u64> {
     let there = directory.ancestors().find(|path| path.exists())?;
     let stat = nix::sys::statvfs::statvfs(there).ok()?;
-    Some(stat.blocks_available() * stat.fragment_size() >> 20)
+    Some((stat.blocks_available() * stat.fragment_size()) >> 20)
 }

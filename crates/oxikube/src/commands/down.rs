@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use crate::cli::DataDir;
 use crate::compose;
 use crate::instance::{Instance, Ownership, State};
-use crate::problem::{During, Problem, file};
+use crate::problem::{During, Problem};
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]
