@@ -9,6 +9,7 @@ mod crash;
 mod doors;
 mod engines;
 mod ingress;
+mod join;
 mod kinds;
 mod masters;
 mod names;

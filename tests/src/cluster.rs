@@ -304,7 +304,7 @@ impl Output {
 }
 
 #[allow(clippy::panic, reason = "a test without its tools has failed")]
-fn collect(mut command: Command, stdin: Option<&str>) -> Output {
+pub(crate) fn collect(mut command: Command, stdin: Option<&str>) -> Output {
     command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
     let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = spawned.unwrap_or_else(|e| panic!("{command:?}: {e}"));

@@ -6,6 +6,7 @@
 mod cluster;
 mod engine;
 mod etcd;
+mod machine;
 mod machines;
 mod network;
 mod wait;
@@ -13,5 +14,6 @@ mod wait;
 pub use cluster::{Cluster, Output, binary};
 pub use engine::{Daemon, Engine};
 pub use etcd::Etcd;
+pub use machine::Machine;
 pub use machines::signal;
 pub use wait::eventually;

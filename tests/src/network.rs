@@ -29,6 +29,39 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// A namespace at `198.51.100.LAST`, on one switch with that of a cluster.
+    pub(crate) fn beside(name: &str, cluster: &str, last: u8) -> Result<Self, String> {
+        let namespace = Self { name: name.to_owned() };
+        run("ip", &["netns", "add", name])?;
+        let port = format!("m{last}");
+        // The cluster's cable ends in the switch from now on; making the switch again is no harm.
+        let switch = ["-n", cluster, "link", "add", "switch0", "type", "bridge"];
+        if run("ip", &["-n", cluster, "link", "show", "switch0"]).is_err() {
+            run("ip", &switch)?;
+        }
+        let add = ["-n", cluster, "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", name];
+        run("ip", &add)?;
+        for arguments in [
+            "link set switch0 up".to_owned(),
+            "link set up1 master switch0".to_owned(),
+            format!("link set {port} master switch0"),
+            format!("link set {port} up"),
+        ] {
+            let words: Vec<&str> = ["-n", cluster].into_iter().chain(arguments.split(' ')).collect();
+            run("ip", &words)?;
+        }
+        for arguments in [
+            "link set lo up".to_owned(),
+            format!("address add 198.51.100.{last}/24 dev eth0"),
+            "link set eth0 up".to_owned(),
+            "route add default via 198.51.100.1 dev eth0".to_owned(),
+        ] {
+            let words: Vec<&str> = ["-n", name].into_iter().chain(arguments.split(' ')).collect();
+            run("ip", &words)?;
+        }
+        Ok(namespace)
+    }
+
     /// Where it is pinned.
     pub(crate) fn file(&self) -> PathBuf {
         Path::new("/run/netns").join(&self.name)

@@ -20,6 +20,13 @@ pub const GROUP: &str = "system:bootstrappers";
 /// Group of those who come with a token of `oxikube token create`, and with one of kubeadm's.
 pub const NODES_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
 
+/// The ConfigMap in `kube-public` that says where the cluster is.
+pub const CLUSTER_INFO: &str = "cluster-info";
+/// Its key with that: a kubeconfig without a user.
+pub const KUBECONFIG: &str = "kubeconfig";
+/// What its keys with signatures begin with.
+pub const SIGNATURE_PREFIX: &str = "jws-kubeconfig-";
+
 const SECRET_PREFIX: &str = "bootstrap-token-";
 
 /// A token as people pass it on: `ID.SECRET`.
@@ -73,6 +80,19 @@ impl Token {
         let payload = URL_SAFE_NO_PAD.encode(text);
         let tag = hmac::sign(&self.key(), format!("{header}.{payload}").as_bytes());
         format!("{header}..{}", URL_SAFE_NO_PAD.encode(tag))
+    }
+
+    /// Whether this signature of a text was made with the token, by whomever (kubeadm orders its header otherwise).
+    pub fn verifies(&self, text: &str, signature: &str) -> bool {
+        let Some((header, tag)) = signature.split_once("..") else { return false };
+        let Ok(tag) = URL_SAFE_NO_PAD.decode(tag) else { return false };
+        let payload = URL_SAFE_NO_PAD.encode(text);
+        hmac::verify(&self.key(), format!("{header}.{payload}").as_bytes(), &tag).is_ok()
+    }
+
+    /// Key of its signature in `cluster-info`.
+    pub fn signature_key(&self) -> String {
+        format!("{SIGNATURE_PREFIX}{}", self.id)
     }
 
     fn key(&self) -> hmac::Key {
@@ -206,6 +226,15 @@ mod tests {
             let other = Token::parse(other).unwrap();
             assert!(!token.is_same(&other) && token.sign("text") != other.sign("text"));
         }
+    }
+
+    #[test]
+    fn a_signature_is_of_one_text_and_one_token() {
+        let token = Token::parse("abcdef.0123456789abcdef").unwrap();
+        let signature = token.sign("text");
+        assert!(token.verifies("text", &signature) && !token.verifies("other", &signature));
+        assert!(!Token::parse("abcdef.0123456789abcdee").unwrap().verifies("text", &signature));
+        assert!(!token.verifies("text", "") && !token.verifies("text", "a.b.c"));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub async fn from_kubeconfig_to(path: &Path, server: Uri) -> Result<kube::Client
     build(config)
 }
 
-async fn read(path: &Path) -> Result<kube::Config, ConnectError> {
+pub(crate) async fn read(path: &Path) -> Result<kube::Config, ConnectError> {
     let failed = |source| ConnectError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
     let file = Kubeconfig::read_from(path).map_err(failed)?;
     kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(failed)
@@ -56,7 +56,7 @@ pub fn in_cluster() -> Result<kube::Client, ConnectError> {
     build(kube::Config::incluster().map_err(ConnectError::InCluster)?)
 }
 
-fn build(mut config: kube::Config) -> Result<kube::Client, ConnectError> {
+pub(crate) fn build(mut config: kube::Config) -> Result<kube::Client, ConnectError> {
     // Watches are quiet for minutes; their own timeout ends them.
     config.read_timeout = None;
     kube::Client::try_from(config).map_err(|source| ConnectError::Build(Box::new(source)))

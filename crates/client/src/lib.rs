@@ -4,6 +4,7 @@
 //! Knows `kube::Client` and the metadata of objects; knows nothing of what a kind means. The same code runs over TLS
 //! and over the apiserver of the same process.
 
+pub mod certificate;
 pub mod connect;
 pub mod election;
 mod events;
@@ -13,6 +14,7 @@ mod key;
 mod placement;
 mod queue;
 mod reconcile;
+mod rotating;
 mod select;
 pub mod volumes;
 pub mod write;
@@ -24,4 +26,5 @@ pub use key::ObjectKey;
 pub use placement::{NodeTerm, tolerates};
 pub use queue::{WorkItem, WorkQueue};
 pub use reconcile::{Failure, Outcome, Reconciler, Runner};
+pub use rotating::Rotating;
 pub use select::selector;

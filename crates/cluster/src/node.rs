@@ -10,6 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::pki::{Leaf, Pki, PkiError, write};
 
+/// The ConfigMap in `kube-system` from which a machine that joins takes what nodes are told.
+pub const CONFIG_MAP: &str = "oxikube-node";
+/// Its key with that: [`NodeSettings`] as JSON, of no node in particular.
+pub const CONFIG_KEY: &str = "node.json";
+
 /// Where a node's own balancer listens, when there are several API servers.
 pub const BALANCER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7443);
 
@@ -39,6 +44,9 @@ pub struct NodeSettings {
     /// Control group of everything on the node, where it is not called as the instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
+    /// The node asks the cluster for its certificates; otherwise whoever made it gives them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bootstrap: bool,
     /// The API servers, where there are several: the node passes its own connections on to one that is alive.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<SocketAddr>,
@@ -100,6 +108,7 @@ impl NodeSettings {
             cluster_domain: "cluster.local".to_owned(),
             lease_duration_seconds: 40,
             cgroup: None,
+            bootstrap: false,
             servers: Vec::new(),
             gateway: GatewayPorts::default(),
         }

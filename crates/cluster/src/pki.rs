@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -303,6 +303,15 @@ fn read(path: &Path) -> Result<String, PkiError> {
     fs::read_to_string(path).map_err(|source| PkiError::Io { path: path.into(), source })
 }
 
+/// Writes down what somebody else made.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
+    path.parent().map_or(Ok(()), make_folder)?;
+    write(path, text, mode)
+}
+
 /// Fingerprints of the public keys of certificates, PEM, as kubeadm writes them; what is no certificate has none.
 pub fn fingerprints(certificates: &str) -> BTreeSet<String> {
     let pems = x509_parser::pem::Pem::iter_from_buffer(certificates.as_bytes()).filter_map(Result::ok);
@@ -315,14 +324,7 @@ pub fn fingerprints(certificates: &str) -> BTreeSet<String> {
 
 /// Writes a file so that it is there whole or not at all.
 pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
-    let temporary = path.with_extension("tmp");
-    let written = (|| {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    })();
-    written.map_err(|source| PkiError::Io { path: path.into(), source })
+    sys::file::replace(path, text.as_bytes(), mode).map_err(|source| PkiError::Io { path: path.into(), source })
 }
 
 #[cfg(test)]

@@ -15,9 +15,10 @@ use client::{Informer, Outcome, Reconciler, Runner, write};
 use jiff::Timestamp;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, start};
@@ -107,19 +108,26 @@ impl Certificates {
 
     /// Approves what a kubelet asks for itself, if it may.
     async fn approve(&self, request: &CertificateSigningRequest) -> kube::Result<()> {
+        let Some(message) = self.reason(request).await? else { return Ok(()) };
+        let mut approved = request.clone();
+        add_condition(&mut approved, "Approved", "AutoApproved", message);
+        let name = request.metadata.name.as_deref().unwrap_or_default();
+        self.api().replace_subresource("approval", name, &PostParams::default(), &approved).await.map(drop)
+    }
+
+    /// Why a request is approved without a person; none when it is left to one.
+    async fn reason(&self, request: &CertificateSigningRequest) -> kube::Result<Option<&'static str>> {
+        if request.spec.signer_name == rules::KUBELET_SERVING {
+            // Asked for, not from an informer: the node has just said where it is.
+            let nodes = Api::<Node>::all(self.client.clone()).list(&ListParams::default()).await?;
+            return Ok(approve::serves_itself(request, &nodes.items).then_some(approve::SERVING));
+        }
         for claim in approve::claims(request) {
             if self.may(request, claim).await? {
-                let mut approved = request.clone();
-                add_condition(&mut approved, "Approved", "AutoApproved", claim.message());
-                let name = request.metadata.name.as_deref().unwrap_or_default();
-                return self
-                    .api()
-                    .replace_subresource("approval", name, &PostParams::default(), &approved)
-                    .await
-                    .map(drop);
+                return Ok(Some(claim.message()));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn may(&self, request: &CertificateSigningRequest, claim: Claim) -> kube::Result<bool> {

@@ -14,6 +14,8 @@ pub struct ServerTls {
     pub key_file: PathBuf,
     /// Who signs the certificates of clients, PEM.
     pub client_ca_file: Option<PathBuf>,
+    /// The cluster is asked for the certificate, at first and before its end.
+    pub bootstrap: bool,
 }
 
 /// What a kubelet is told at its start. Names follow upstream's `KubeletConfiguration`.

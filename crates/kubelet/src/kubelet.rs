@@ -122,6 +122,7 @@ impl Kubelet {
         tasks.spawn(Arc::clone(&pods).relist(pod_informer.clone()));
         tasks.spawn(eviction::run(Arc::clone(&context), Arc::clone(&pods), facts));
         if let Some(server) = server {
+            tasks.spawn(server.keep_certified(Arc::clone(&context)));
             tasks.spawn(server.run(Arc::clone(&context), Arc::clone(&pods), shutdown.clone()));
         }
         tasks.spawn(localpath::run(Arc::clone(&context), informers.clone(), shutdown.clone()));

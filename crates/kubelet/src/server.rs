@@ -7,6 +7,7 @@ mod files;
 mod logs;
 mod portforward;
 mod route;
+mod serving;
 mod session;
 mod tls;
 
@@ -31,6 +32,7 @@ use answer::{Answer, Refusal};
 use auth::{Auth, Peer};
 pub(crate) use files::last_lines;
 use route::Route;
+use serving::Serving;
 
 /// Connections at once.
 const CONNECTIONS: usize = 1024;
@@ -69,6 +71,7 @@ pub(crate) struct Server {
     listener: TcpListener,
     address: SocketAddr,
     tls: TlsAcceptor,
+    serving: Arc<Serving>,
 }
 
 /// What answers requests.
@@ -84,15 +87,21 @@ pub(crate) struct Service {
 
 impl Server {
     pub(crate) async fn bind(config: &Config, files: &ServerTls) -> Result<Self, ServerError> {
-        let tls = TlsAcceptor::from(tls::config(files)?);
+        let serving = Arc::new(Serving::open(files)?);
+        let tls = TlsAcceptor::from(tls::config(files, Arc::clone(&serving))?);
         let listen = |source| ServerError::Listen { address: config.address, source };
         let listener = TcpListener::bind(config.address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        Ok(Self { listener, address, tls })
+        Ok(Self { listener, address, tls, serving })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Keeps its certificate good, where that is asked for.
+    pub(crate) fn keep_certified(&self, context: Arc<Context>) -> impl Future<Output = ()> + use<> {
+        Arc::clone(&self.serving).keep(context)
     }
 
     pub(crate) async fn run(self, context: Arc<Context>, pods: Arc<Pods>, shutdown: CancellationToken) {

@@ -87,6 +87,17 @@ enum Command {
     /// Make keys, certificates and kubeconfigs
     #[command(after_help = "Example:\n  oxikube certs create --server https://10.0.0.1:6443")]
     Certs(commands::certs::CertsArgs),
+    /// Make this machine the first of a cluster that others join
+    #[command(after_help = "Example:\n  oxikube init")]
+    Init(Box<commands::init::InitArgs>),
+    /// Make this machine a node of a cluster
+    #[command(
+        after_help = "Example:\n  oxikube join 192.0.2.1:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:..."
+    )]
+    Join(commands::join::JoinArgs),
+    /// Take this machine out of its cluster; nothing is left behind
+    #[command(after_help = "Example:\n  oxikube reset")]
+    Reset(commands::reset::ResetArgs),
     /// Make, list and delete the tokens by which machines ask for a node's certificate
     #[command(after_help = "Example:\n  oxikube token create --ttl 1h\n  oxikube token list")]
     Token(commands::token::TokenArgs),
@@ -164,6 +175,9 @@ pub(crate) struct ServerArgs {
     /// Seconds that pods stay on a node that is not reachable, unless they say otherwise
     #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..))]
     pub(crate) default_unreachable_toleration_seconds: i64,
+    /// How long certificates are good that are signed for nodes and others
+    #[arg(long, default_value = "8760h", value_parser = duration, value_name = "DURATION")]
+    pub(crate) cluster_signing_duration: Duration,
     /// Write an audit log, one JSON line a request
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_log_path: Option<PathBuf>,
@@ -195,6 +209,7 @@ impl ServerArgs {
         list.push(format!("--node-monitor-grace-period={}ms", self.node_monitor_grace_period.as_millis()));
         list.push(format!("--default-not-ready-toleration-seconds={}", self.default_not_ready_toleration_seconds));
         list.push(format!("--default-unreachable-toleration-seconds={}", self.default_unreachable_toleration_seconds));
+        list.push(format!("--cluster-signing-duration={}ms", self.cluster_signing_duration.as_millis()));
         list.push(format!("--node-network={}", self.node_network));
         list.extend(self.without_node.then(|| "--without-node".to_owned()));
         list.extend(self.control_planes.map(|n| format!("--control-planes={n}")));
@@ -232,6 +247,9 @@ pub(crate) fn run() -> Result<(), Problem> {
     }
     match cli.command {
         Command::Up(args) => runtime()?.block_on(commands::up::run(args)),
+        Command::Init(args) => runtime()?.block_on(commands::init::run(*args)),
+        Command::Join(args) => runtime()?.block_on(commands::join::run(args)),
+        Command::Reset(args) => runtime()?.block_on(commands::reset::run(args)),
         Command::Down(args) => runtime()?.block_on(commands::down::run(&args)),
         Command::Image(args) => runtime()?.block_on(commands::image::run(args)),
         Command::Status(args) => runtime()?.block_on(commands::status::run(&args)),

@@ -37,9 +37,6 @@ pub(crate) use machines::{
 };
 pub(crate) use node::{Clients, Node};
 
-/// How long certificates are good that the cluster signs for others.
-const SIGNED: Duration = Duration::from_secs(365 * 86_400);
-
 /// Runs the cluster until `shutdown`. `started` is called with the node's name when the API
 /// answers.
 pub(crate) async fn run(
@@ -69,6 +66,9 @@ pub(crate) async fn run(
     let store = store::open(&args.etcd, &instance.path("store"), pki.ca()).await?;
     let api = Arc::new(ApiServer::build(api_config, store).during("cannot build the API server")?);
     api.bootstrap().await.during("cannot make the first objects")?;
+
+    let admin = api.client(User::authenticated("kubernetes-admin", &["kubeadm:cluster-admins"]));
+    config::publish_settings(args, admin).await?;
 
     // Stopping is the reverse of starting: the API server goes last, after those who still report to it.
     let serving = CancellationToken::new();
@@ -107,7 +107,7 @@ async fn beside(
     let node = Node::open(instance, settings).await?;
     let name = &settings.node;
     kubelet_certificate(pki, name, address)?;
-    let tls = machines::serving(&NodeFiles::new(instance.root()));
+    let tls = machines::serving(&NodeFiles::new(instance.root()), false);
     let node_client = || api.client(User::authenticated(&cluster::node::user(name), &["system:nodes"]));
     let clients = Clients {
         kubelet: node_client(),
@@ -183,7 +183,7 @@ fn controllers(args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki) -> controller
         authority: Some(controllers::Authority {
             certificate: pki.authority().certificate.clone(),
             key: pki.authority().key.clone(),
-            duration: SIGNED,
+            duration: args.cluster_signing_duration,
         }),
         terminated_pods: 12_500,
         node_monitor_grace_period: args.node_monitor_grace_period,

@@ -47,6 +47,7 @@ pub(crate) enum State {
 /// The right to be this instance's server; given back when the process ends, however it ends.
 pub(crate) struct Ownership {
     _lock: Flock<File>,
+    root: PathBuf,
     record: PathBuf,
 }
 
@@ -82,7 +83,7 @@ impl Instance {
             ))
         })?;
         self.check_format()?;
-        Ok(Ownership { _lock: lock, record: self.path("run/server.json") })
+        Ok(Ownership { _lock: lock, root: self.root.clone(), record: self.path("run/server.json") })
     }
 
     /// The lock; none when somebody else holds it.
@@ -212,6 +213,25 @@ impl Ownership {
         match fs::remove_file(&self.record) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(file(&self.record, &e)),
             _ => Ok(()),
+        }
+    }
+
+    /// Removes everything. What tells that the directory is ours goes last, so that this can be tried again.
+    pub(crate) fn purge(self) -> Result<(), Problem> {
+        let entries = fs::read_dir(&self.root).map_err(|e| file(&self.root, &e))?;
+        for entry in entries {
+            let path = entry.map_err(|e| file(&self.root, &e))?.path();
+            if path.file_name().is_some_and(|name| name == "VERSION") {
+                continue;
+            }
+            let folder = path.is_dir() && !path.is_symlink();
+            let removed = if folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(|e| file(&path, &e))?;
+        }
+        match fs::remove_dir_all(&self.root) {
+            // All in it is gone; the directory itself is where a disk of its own is mounted.
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => Ok(()),
+            outcome => outcome.map_err(|e| file(&self.root, &e)),
         }
     }
 }

@@ -1,18 +1,23 @@
 //! oxikube: Kubernetes in one binary. The command line, and the wiring of the parts; nothing else lives here.
 
 mod accounts;
+mod admin;
+mod background;
 mod capabilities;
 mod cli;
 mod commands;
 mod compose;
 mod gateway;
+mod identity;
 mod images;
 mod instance;
+mod join;
 mod leader;
 mod logging;
 mod manifests;
 mod notify;
 mod plain;
+mod preflight;
 mod problem;
 mod progress;
 mod store;

@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod conntrack;
 pub mod fd;
+pub mod file;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

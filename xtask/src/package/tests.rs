@@ -30,6 +30,7 @@ fn a_package_has_binary_units_pages_and_documentation() {
         "./usr/lib/systemd/system/oxikube.service",
         "./usr/lib/systemd/system/oxikube-dns.service",
         "./usr/lib/systemd/system/oxikube-gateway.service",
+        "./usr/lib/systemd/system/oxikube-node.service",
         "./usr/share/doc/oxikube/copyright",
         "./usr/share/doc/oxikube/docs/ingress.md",
         "./usr/share/doc/oxikube/examples/nginx.yaml",

@@ -39,6 +39,8 @@ pub(crate) async fn allowed(server: &Arc<Server>, node: &str, r: &ResourceReques
             "create" => true,
             "get" | "list" | "watch" => true,
             "update" | "patch" => r.name == node,
+            // More than upstream's: a machine that leaves takes itself out.
+            "delete" => r.name == node && r.subresource.is_empty() && is_unmarked(server, node).await,
             _ => false,
         },
         ("", "pods", "") => reads || matches!(r.verb, "create" | "delete"),
@@ -61,6 +63,27 @@ pub(crate) async fn allowed(server: &Arc<Server>, node: &str, r: &ResourceReques
         ("resource.k8s.io", "resourceslices" | "resourceclaims" | "deviceclasses", "") => reads,
         _ => false,
     }
+}
+
+/// Labels that only others may give to a node.
+const OTHERS_LABELS: &str = "node-restriction.kubernetes.io/";
+
+/// Whether a node carries no mark of others', which it would lose by deleting itself and registering anew.
+async fn is_unmarked(server: &Arc<Server>, node: &str) -> bool {
+    let Ok(nodes) = server.own("", "nodes", "") else { return false };
+    nodes.current(node).await.and_then(|object| object.tree()).is_ok_and(|node| unmarked(&node))
+}
+
+/// Taints that the cluster sets by itself come again by themselves.
+fn unmarked(node: &Value) -> bool {
+    let labels = api::meta::of(node).and_then(|m| m.get("labels")).and_then(Value::as_object);
+    let restricted = labels.into_iter().flatten().any(|(key, _)| key.contains(OTHERS_LABELS));
+    let foreign = |taint: &Value| {
+        let key = api::meta::at(taint, "/key");
+        !key.starts_with("node.kubernetes.io/") || key == "node.kubernetes.io/unschedulable"
+    };
+    let taints = node.pointer("/spec/taints").and_then(Value::as_array);
+    !restricted && !taints.into_iter().flatten().any(foreign)
 }
 
 /// The label of volumes that are folders of a node.
@@ -236,6 +259,16 @@ pub(crate) fn restrict(
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_node_that_others_marked_does_not_take_itself_out() {
+        let node = |labels: Value, key: &str| json!({"metadata": {"name": "n", "labels": labels}, "spec": {"taints": [{"key": key}]}});
+        assert!(unmarked(&json!({"metadata": {"name": "n"}})));
+        assert!(unmarked(&node(json!({"a": "b"}), "node.kubernetes.io/not-ready")));
+        assert!(!unmarked(&node(json!({}), "node.kubernetes.io/unschedulable")), "cordoned");
+        assert!(!unmarked(&node(json!({}), "example.com/gpu")));
+        assert!(!unmarked(&node(json!({"x.node-restriction.kubernetes.io/y": ""}), "node.kubernetes.io/not-ready")));
+    }
 
     #[test]
     fn an_ingress_names_its_certificates() {

@@ -1,22 +1,20 @@
 //! Signs `cluster-info`, so that whoever knows a token can trust it. Pure.
 
-use api::bootstrap::TokenSecret;
+use api::bootstrap::{CLUSTER_INFO, KUBECONFIG, SIGNATURE_PREFIX, TokenSecret};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 pub(super) const NAMESPACE: &str = "kube-public";
-pub(super) const NAME: &str = "cluster-info";
-const CONTENT: &str = "kubeconfig";
-const SIGNATURE: &str = "jws-kubeconfig-";
+pub(super) const NAME: &str = CLUSTER_INFO;
 
 /// The map with a signature for each token, and no others.
 pub(super) fn signed(map: &ConfigMap, tokens: &[TokenSecret], now: Timestamp) -> ConfigMap {
     let mut signed = map.clone();
     let Some(data) = signed.data.as_mut() else { return signed };
-    data.retain(|key, _| !key.starts_with(SIGNATURE));
-    let Some(content) = data.get(CONTENT).cloned() else { return signed };
+    data.retain(|key, _| !key.starts_with(SIGNATURE_PREFIX));
+    let Some(content) = data.get(KUBECONFIG).cloned() else { return signed };
     for kept in tokens.iter().filter(|kept| kept.signs && !kept.is_expired(now)) {
-        data.insert(format!("{SIGNATURE}{}", kept.token.id), kept.token.sign(&content));
+        data.insert(kept.token.signature_key(), kept.token.sign(&content));
     }
     signed
 }

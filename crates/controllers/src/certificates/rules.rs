@@ -8,8 +8,8 @@ pub(super) const KUBELET_CLIENT: &str = "kubernetes.io/kube-apiserver-client-kub
 pub(super) const KUBELET_SERVING: &str = "kubernetes.io/kubelet-serving";
 pub(super) const LEGACY: &str = "kubernetes.io/legacy-unknown";
 
-const NODES: &str = "system:nodes";
-const NODE: &str = "system:node:";
+pub(super) const NODES: &str = "system:nodes";
+pub(super) const NODE: &str = "system:node:";
 
 /// The request itself, its signature checked.
 pub(super) fn parse(request: &CertificateSigningRequest) -> Result<CertificateSigningRequestParams, String> {

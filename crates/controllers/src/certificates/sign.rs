@@ -10,6 +10,9 @@ use super::rules;
 
 /// Clocks differ a little: a certificate is good from this long ago.
 const BACKDATED: Duration = Duration::from_secs(300);
+/// Those that are good for less than this are not backdated: it would be too much of their time.
+const SHORT: Duration = Duration::from_secs(8 * 3600);
+/// The least that a request may ask for.
 const SHORTEST: Duration = Duration::from_secs(600);
 
 /// The cluster's certificate authority.
@@ -48,9 +51,11 @@ pub(super) fn sign(authority: &Authority, request: &CertificateSigningRequest, n
     }
     let now = SystemTime::from(now);
     let wanted = request.spec.expiration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    let good = wanted.map_or(authority.duration, Duration::from_secs).clamp(SHORTEST, authority.duration.max(SHORTEST));
+    let good =
+        wanted.map_or(authority.duration, |wanted| Duration::from_secs(wanted).max(SHORTEST).min(authority.duration));
     let end = ca_end(authority).map_or(now + good, |end| end.min(now + good));
-    asked.params.not_before = (now - BACKDATED).into();
+    let backdated = if authority.duration < SHORT { Duration::ZERO } else { BACKDATED };
+    asked.params.not_before = (now - backdated).into();
     asked.params.not_after = end.into();
     asked.params.is_ca = IsCa::ExplicitNoCa;
     asked.params.use_authority_key_identifier_extension = true;

@@ -5,7 +5,7 @@ use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateS
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, SanType};
 use serde_json::json;
 
-use super::approve::{Claim, claims};
+use super::approve::{Claim, claims, serves_itself};
 use super::sign::{Authority, Signed, sign};
 use super::{clean, rules};
 
@@ -55,6 +55,40 @@ fn kubelets_are_recognized() {
 }
 
 #[test]
+fn a_node_serves_under_its_own_name_and_addresses_only() {
+    let node = |name: &str, addresses: &[&str]| {
+        let addresses = addresses.iter().map(|a| json!({"type": "InternalIP", "address": a})).collect::<Vec<_>>();
+        serde_json::from_value(json!({"metadata": {"name": name}, "status": {"addresses": addresses}})).unwrap()
+    };
+    let server: &[&str] = &["digital signature", "server auth"];
+    let asked = |user: &str, names: &[&str], addresses: &[&str]| {
+        let names = names.iter().map(|name| SanType::DnsName((*name).try_into().unwrap()));
+        let addresses = addresses.iter().map(|address| SanType::IpAddress(address.parse().unwrap()));
+        let all: Vec<_> = names.chain(addresses).collect();
+        let mut asked = request(rules::KUBELET_SERVING, user, "system:nodes", &all, server);
+        asked.spec.groups = Some(vec!["system:nodes".into()]);
+        asked
+    };
+    let nodes = [node("a", &["10.0.0.1"]), node("b", &["10.0.0.2"])];
+    let own = asked("system:node:a", &["a"], &["10.0.0.1"]);
+    assert!(serves_itself(&own, &nodes));
+    for (names, addresses) in [
+        (vec!["a", "kubernetes"], vec!["10.0.0.1"]),
+        (vec!["a"], vec!["10.0.0.2"]),
+        (vec!["a"], vec![]),
+        (vec![], vec!["10.0.0.1"]),
+    ] {
+        assert!(!serves_itself(&asked("system:node:a", &names, &addresses), &nodes), "{names:?} {addresses:?}");
+    }
+    assert!(!serves_itself(&asked("system:node:b", &["b"], &["10.0.0.2"]), &nodes), "another node asks");
+    assert!(!serves_itself(&own, &nodes[1..]), "it has not said where it is");
+    assert!(!serves_itself(&own, &[node("a", &["10.0.0.1"]), node("b", &["10.0.0.1"])]), "another node's address");
+    let mut stranger = own.clone();
+    stranger.spec.groups = None;
+    assert!(!serves_itself(&stranger, &nodes), "not a node by its groups");
+}
+
+#[test]
 fn a_certificate_says_what_was_asked_for_and_approved() {
     let asked = request(rules::KUBELET_CLIENT, "system:node:a", "system:nodes", &[], CLIENT);
     let now = jiff::Timestamp::now();
@@ -64,7 +98,25 @@ fn a_certificate_says_what_was_asked_for_and_approved() {
     assert_eq!(certificate.subject().to_string(), "O=system:nodes, CN=system:node:a");
     let usage = certificate.extended_key_usage().unwrap().unwrap().value;
     assert!(usage.client_auth && !usage.server_auth);
-    assert_eq!(certificate.validity().not_after.timestamp(), now.as_second() + 3600);
+    let validity = certificate.validity();
+    assert_eq!(validity.not_after.timestamp(), now.as_second() + 3600);
+    assert_eq!(validity.not_before.timestamp(), now.as_second() - 300);
+}
+
+#[test]
+fn certificates_of_a_short_time_begin_now() {
+    let mut asked = request(rules::KUBELET_CLIENT, "system:node:a", "system:nodes", &[], CLIENT);
+    let short = super::sign::Authority { duration: std::time::Duration::from_secs(60), ..authority() };
+    let now = jiff::Timestamp::now();
+    for wanted in [None, Some(3600)] {
+        asked.spec.expiration_seconds = wanted;
+        let Signed::Certificate(pem) = sign(&short, &asked, now) else { panic!("refused") };
+        let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
+        let certificate = pem.parse_x509().unwrap();
+        let validity = certificate.validity();
+        let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+        assert_eq!((from, to), (now.as_second(), now.as_second() + 60));
+    }
 }
 
 #[test]

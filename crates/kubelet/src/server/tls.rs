@@ -7,12 +7,14 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
 use super::ServerError;
+use super::serving::Serving;
 use crate::config::ServerTls;
 
-pub(super) fn config(files: &ServerTls) -> Result<Arc<ServerConfig>, ServerError> {
+pub(super) fn config(files: &ServerTls, serving: Arc<Serving>) -> Result<Arc<ServerConfig>, ServerError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
     let builder = builder.map_err(ServerError::Tls)?;
@@ -28,12 +30,16 @@ pub(super) fn config(files: &ServerTls) -> Result<Arc<ServerConfig>, ServerError
             verifier.map_err(|error| ServerError::ClientCa(error.to_string()))?
         }
     };
-    let key = PrivateKeyDer::from_pem_file(&files.key_file).map_err(|error| unreadable(&files.key_file, error))?;
-    let chain = certificates(&files.cert_file)?;
-    let mut config =
-        builder.with_client_cert_verifier(verifier).with_single_cert(chain, key).map_err(ServerError::Tls)?;
+    let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(serving);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// The certificate in the files, with its key.
+pub(super) fn certified(files: &ServerTls) -> Result<CertifiedKey, ServerError> {
+    let key = PrivateKeyDer::from_pem_file(&files.key_file).map_err(|error| unreadable(&files.key_file, error))?;
+    let chain = certificates(&files.cert_file)?;
+    CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider()).map_err(ServerError::Tls)
 }
 
 fn unreadable(path: &Path, error: rustls::pki_types::pem::Error) -> ServerError {

@@ -53,7 +53,12 @@ impl Door {
         std::fs::write(path("ca"), ca.pem()).unwrap();
         std::fs::write(path("cert"), server.cert.pem()).unwrap();
         std::fs::write(path("key"), server.key.serialize_pem()).unwrap();
-        let tls = ServerTls { cert_file: path("cert"), key_file: path("key"), client_ca_file: Some(path("ca")) };
+        let tls = ServerTls {
+            cert_file: path("cert"),
+            key_file: path("key"),
+            client_ca_file: Some(path("ca")),
+            bootstrap: false,
+        };
         let node = Node::with(|config| config.tls = Some(tls)).await;
 
         let mut roots = rustls::RootCertStore::empty();

@@ -9,8 +9,8 @@ use nix::unistd::Pid;
 
 use crate::cli::DataDir;
 use crate::compose;
-use crate::instance::{Instance, State};
-use crate::problem::{During, Problem, file};
+use crate::instance::{Instance, Ownership, State};
+use crate::problem::{During, Problem};
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]
@@ -34,6 +34,17 @@ pub(crate) async fn run(args: &DownArgs) -> Result<(), Problem> {
         println!("nothing to stop: {} is not there", instance.root().display());
         return Ok(());
     }
+    let ownership = stop_all(&instance, args.name.as_deref()).await?;
+    if args.purge {
+        ownership.purge()?;
+        println!("data removed");
+        return Ok(());
+    }
+    ownership.release()
+}
+
+/// Stops what runs and takes everything off the host that it left there; the data stays.
+pub(crate) async fn stop_all(instance: &Instance, name: Option<&str>) -> Result<Ownership, Problem> {
     let name = match instance.state()? {
         State::Up(running) => {
             stop(running.pid)?;
@@ -41,23 +52,13 @@ pub(crate) async fn run(args: &DownArgs) -> Result<(), Problem> {
             running.name
         }
         State::Crashed(running) => running.name,
-        State::Stopped => args.name.clone().or_else(|| instance.name()).unwrap_or_else(|| "oxikube".to_owned()),
+        State::Stopped => name.map(str::to_owned).or_else(|| instance.name()).unwrap_or_else(|| "oxikube".to_owned()),
     };
     let ownership = instance.own()?;
-    compose::take_machines_down(&instance).await?;
-    compose::teardown(&instance, &name).await?;
-    ownership.release()?;
+    compose::take_machines_down(instance).await?;
+    compose::teardown(instance, &name).await?;
     println!("containers and network removed");
-    if args.purge {
-        let root = instance.root();
-        match std::fs::remove_dir_all(root) {
-            // All in it is gone; the directory itself is where a disk of its own is mounted.
-            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {}
-            outcome => outcome.map_err(|e| file(root, &e))?,
-        }
-        println!("data removed");
-    }
-    Ok(())
+    Ok(ownership)
 }
 
 fn stop(pid: i32) -> Result<(), Problem> {

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::DataDir;
 use crate::compose::{self, Clients, Node, Roles};
+use crate::identity::Identity;
 use crate::instance::{Instance, Running, claim_name};
 use crate::logging::LogArgs;
 use crate::problem::{During, Problem};
@@ -36,13 +37,20 @@ pub(crate) async fn run(args: NodeArgs, shutdown: CancellationToken) -> Result<(
         Some(address) => address,
         None => compose::advertise_address()?,
     };
-    let path = files.kubeconfig();
-    let client = client::connect::from_kubeconfig(&path).await.during(format!("cannot use {}", path.display()))?;
+    let identity = Identity::open(&files, &settings).await?;
     let node = Node::open(&instance, &settings).await?;
-    let kubelet = node.kubelet_config(&instance, address, compose::serving(&files));
+    let kubelet = node.kubelet_config(&instance, address, compose::serving(&files, settings.bootstrap));
     // One identity for all: what a node's proxy, resolver and gateway have to read, nodes may read.
+    let client = identity.client();
     let clients = Clients { kubelet: client.clone(), proxy: client.clone(), dns: client.clone(), gateway: client };
     let mut roles = Roles::new(shutdown);
+    let stop = roles.stop();
+    roles.run("identity", async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = identity.keep() => {}
+        }
+    });
     if !settings.servers.is_empty() {
         let listener = compose::bind(cluster::node::BALANCER, "another program's configuration").await?;
         roles.run("balancer", Balancer::new(settings.servers.clone()).run(listener, roles.stop()));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::bootstrap::{NAMESPACE, NODES_GROUP, SECRET_TYPE, Token, TokenSecret, secret_name};
+use api::bootstrap::{NODES_GROUP, SECRET_TYPE, Token, TokenSecret, secret_name};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -10,8 +10,8 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
+use crate::admin::Admin;
 use crate::cli::{DataDir, duration};
-use crate::instance::Instance;
 use crate::problem::{During, Problem};
 
 /// Arguments of `token`.
@@ -24,7 +24,9 @@ pub(crate) struct TokenArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a token and print it
-    #[command(after_help = "Example:\n  oxikube token create --ttl 1h --description 'for the new machine'")]
+    #[command(
+        after_help = "Example:\n  oxikube token create --ttl 1h --description 'for the new machine'\n  oxikube token create --print-join-command"
+    )]
     Create(CreateArgs),
     /// Show the tokens
     #[command(after_help = "Example:\n  oxikube token list -o json")]
@@ -58,6 +60,9 @@ struct CreateArgs {
     /// What it is for
     #[arg(long, default_value = "", hide_default_value = true)]
     description: String,
+    /// Print the command by which a machine joins with it
+    #[arg(long)]
+    print_join_command: bool,
     /// Output: text or json
     #[arg(short = 'o', long, default_value = "text", value_parser = ["text", "json"])]
     output: String,
@@ -73,15 +78,7 @@ pub(crate) async fn run(args: TokenArgs) -> Result<(), Problem> {
 
 /// Where the tokens are kept, reached as the administrator.
 async fn secrets(data: &DataDir) -> Result<Api<Secret>, Problem> {
-    let path = Instance::new(&data.data_dir).kubeconfig();
-    if !path.exists() {
-        return Err(Problem::new(format!(
-            "{} is not there; run this where the cluster was started, or start one with 'oxikube up'",
-            path.display()
-        )));
-    }
-    let client = client::connect::from_kubeconfig(&path).await.during(format!("cannot use {}", path.display()))?;
-    Ok(Api::namespaced(client, NAMESPACE))
+    Ok(Admin::of(data).await?.secrets())
 }
 
 async fn create(args: CreateArgs) -> Result<(), Problem> {
@@ -91,10 +88,26 @@ async fn create(args: CreateArgs) -> Result<(), Problem> {
         })?,
         None => Token::generate(),
     };
-    let now = Timestamp::now();
-    let end = match args.ttl {
+    let admin = Admin::of(&args.data).await?;
+    let kept = keep(&admin, token, args.ttl, &args.description).await?;
+    match args.output.as_str() {
+        "json" => println!("{:#}", shown(&kept, Timestamp::now())),
+        _ if args.print_join_command => println!("{}", admin.join_command(&kept.token).await?),
+        _ => println!("{}", kept.token.text()),
+    }
+    Ok(())
+}
+
+/// Has the cluster know a token.
+pub(crate) async fn keep(
+    admin: &Admin,
+    token: Token,
+    ttl: Duration,
+    description: &str,
+) -> Result<TokenSecret, Problem> {
+    let end = match ttl {
         Duration::ZERO => None,
-        ttl => Some(now.checked_add(ttl).during("--ttl is too long; 0 means forever")?),
+        ttl => Some(Timestamp::now().checked_add(ttl).during("--ttl is too long; 0 means forever")?),
     };
     let kept = TokenSecret {
         token,
@@ -102,20 +115,16 @@ async fn create(args: CreateArgs) -> Result<(), Problem> {
         authenticates: true,
         signs: true,
         groups: vec![NODES_GROUP.to_owned()],
-        description: args.description,
+        description: description.to_owned(),
     };
     let id = &kept.token.id;
-    match secrets(&args.data).await?.create(&PostParams::default(), &kept.secret()).await {
-        Ok(_) if args.output == "json" => println!("{:#}", shown(&kept, now)),
-        Ok(_) => println!("{}", kept.token.text()),
-        Err(error) if client::write::is_already_exists(&error) => {
-            return Err(Problem::new(format!(
-                "there is a token {id} already; choose another, or 'oxikube token delete {id}' first"
-            )));
-        }
-        Err(error) => return Err(error).during("cannot keep the token"),
+    match admin.secrets().create(&PostParams::default(), &kept.secret()).await {
+        Ok(_) => Ok(kept),
+        Err(error) if client::write::is_already_exists(&error) => Err(Problem::new(format!(
+            "there is a token {id} already; choose another, or 'oxikube token delete {id}' first"
+        ))),
+        Err(error) => Err(error).during("cannot keep the token"),
     }
-    Ok(())
 }
 
 /// A token, for programs.

@@ -1,9 +1,7 @@
 //! `oxikube up`: starts the server in the background, waits for the node, applies manifests, waits for them.
 
 use std::collections::BTreeSet;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,12 +11,12 @@ use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use tokio::time::Instant;
 
+use crate::background;
 use crate::cli::{ServerArgs, duration};
 use crate::compose;
 use crate::instance::{Instance, State};
-use crate::logging;
 use crate::manifests;
-use crate::problem::{During, Problem, file};
+use crate::problem::{During, Problem};
 use crate::progress::Progress;
 
 /// Arguments of `up`.
@@ -34,6 +32,13 @@ pub(crate) struct UpArgs {
     timeout: Duration,
 }
 
+impl UpArgs {
+    /// No manifests.
+    pub(crate) fn alone(server: ServerArgs, timeout: Duration) -> Self {
+        Self { server, files: Vec::new(), timeout }
+    }
+}
+
 pub(crate) async fn run(args: UpArgs) -> Result<(), Problem> {
     let deadline = Instant::now() + args.timeout;
     let objects = manifests::read(&args.files)?;
@@ -45,7 +50,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Problem> {
             State::Up(running) => progress.done(&format!("server runs already (process {})", running.pid)),
             State::Crashed(_) | State::Stopped => {
                 progress.start("starting the server");
-                server = Some(start(&args.server, &instance).await?);
+                server = Some(background::start(&instance, "server", &args.server.to_arguments()).await?);
                 progress.done("server started");
             }
         }
@@ -69,7 +74,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Problem> {
     };
     let waited = tokio::select! {
         waited = tokio::time::timeout_at(deadline, wait) => waited,
-        problem = broken(server, &instance) => return Err(problem),
+        problem = background::broken(server) => return Err(problem),
     };
     match waited {
         Ok(result) => result?,
@@ -84,66 +89,6 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Problem> {
     }
     println!("export KUBECONFIG={}", instance.kubeconfig().display());
     Ok(())
-}
-
-/// A server that this command started.
-struct Started {
-    child: Child,
-    log_before: u64,
-}
-
-/// Says when a server that was just started ends; never, for one that ran before.
-async fn broken(server: Option<Started>, instance: &Instance) -> Problem {
-    let Some(mut server) = server else { return std::future::pending().await };
-    loop {
-        match server.child.try_wait() {
-            Ok(Some(status)) => return ended(&instance.path("logs/server.log"), server.log_before, status),
-            Ok(None) => tokio::time::sleep(Duration::from_millis(50)).await,
-            Err(error) => return Problem::new(format!("cannot watch the server: {error}")),
-        }
-    }
-}
-
-/// Starts `oxikube server` apart from this process and waits until its API answers.
-async fn start(args: &ServerArgs, instance: &Instance) -> Result<Started, Problem> {
-    // Folders first: the log goes into one of them. What a server that crashed says of itself is not to be taken for the new one's.
-    instance.own()?.release()?;
-    let log_path = instance.path("logs/server.log");
-    let log = logging::open(&log_path)?;
-    let errors = log.try_clone().map_err(|e| file(&log_path, &e))?;
-    let before = std::fs::metadata(&log_path).map_or(0, |m| m.len());
-    let binary = std::env::current_exe().during("cannot find this program")?;
-    let mut command = Command::new(binary);
-    command.arg("server").args(args.to_arguments());
-    command.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
-    let mut child = command.spawn().during("cannot start the server")?;
-    loop {
-        if let Some(status) = child.try_wait().during("cannot watch the server")? {
-            return Err(ended(&log_path, before, status));
-        }
-        if matches!(instance.state()?, State::Up(_)) {
-            return Ok(Started { child, log_before: before });
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// The server's own last words, if it left any.
-fn ended(log: &Path, before: u64, status: std::process::ExitStatus) -> Problem {
-    let text = std::fs::read(log).unwrap_or_default();
-    let tail = text.get(usize::try_from(before).unwrap_or(0)..).unwrap_or_default();
-    let tail = String::from_utf8_lossy(tail);
-    match tail.lines().rev().find_map(|l| l.strip_prefix("oxikube: ")) {
-        Some(sentence) => Problem::new(sentence),
-        None if is_full(log) => file(log, &std::io::ErrorKind::StorageFull.into()),
-        None => Problem::new(format!("the server ended at once ({status}); see {}", log.display())),
-    }
-}
-
-/// Whether there is no room left beside a file, so that a server could not even say so.
-fn is_full(file: &Path) -> bool {
-    const A_SENTENCE: u64 = 64 << 10;
-    nix::sys::statvfs::statvfs(file).is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() < A_SENTENCE)
 }
 
 async fn connect(instance: &Instance) -> Result<kube::Client, Problem> {

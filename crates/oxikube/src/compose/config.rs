@@ -4,9 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use apiserver::{Config, KeyPair};
 use cluster::machines;
-use cluster::node::NodeSettings;
+use cluster::node::{CONFIG_KEY, CONFIG_MAP, NodeSettings};
 use cluster::pki::{Leaf, Pair, Pki};
 use ipnet::IpNet;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
 
 use super::Fleet;
 use crate::cli::ServerArgs;
@@ -43,21 +47,39 @@ pub(crate) fn server_node(args: &ServerArgs, fleet: Option<&Fleet>) -> Result<(N
         (None, Some(fleet)) => fleet.gateway(),
         (None, None) => advertise_address()?,
     };
-    let settings = NodeSettings {
-        address: Some(address),
-        kubelet_port: args.kubelet_port,
+    let settings =
+        NodeSettings { address: Some(address), kubelet_port: args.kubelet_port, node, ..common_settings(args) };
+    Ok((settings, address))
+}
+
+/// What every node of the cluster is told.
+pub(super) fn common_settings(args: &ServerArgs) -> NodeSettings {
+    NodeSettings {
         gateway: args.gateway.ports(),
         cluster_cidr: args.cluster_cidr,
         service_cidr: args.service_cluster_ip_range,
         cluster_dns: args.cluster_dns,
         lease_duration_seconds: lease_duration(args.node_monitor_grace_period),
-        ..NodeSettings::new(&args.name, &node)
-    };
-    Ok((settings, address))
+        ..NodeSettings::new(&args.name, "")
+    }
+}
+
+/// Publishes that, for machines that join.
+pub(super) async fn publish_settings(args: &ServerArgs, client: kube::Client) -> Result<(), Problem> {
+    let failed = "cannot publish what nodes are told";
+    let settings = serde_json::to_string_pretty(&common_settings(args)).during(failed)?;
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": CONFIG_MAP, "namespace": "kube-system"},
+        "data": {CONFIG_KEY: settings},
+    });
+    let api = Api::<ConfigMap>::namespaced(client, "kube-system");
+    let params = PatchParams::apply("oxikube").force();
+    api.patch(CONFIG_MAP, &params, &Patch::Apply(&map)).await.map(drop).during(failed)
 }
 
 /// A lease ends before the node counts as silent, and is renewed several times in between. 40 seconds are upstream's.
-pub(super) fn lease_duration(grace: std::time::Duration) -> u32 {
+fn lease_duration(grace: std::time::Duration) -> u32 {
     u32::try_from(grace.as_secs() * 4 / 5).unwrap_or(u32::MAX).clamp(1, 40)
 }
 

@@ -120,15 +120,7 @@ impl Fleet {
             0 => format!("https://{}:{}", network.gateway(), args.api_port),
             _ => format!("https://{}", cluster::node::BALANCER),
         };
-        let common = NodeSettings {
-            cluster_cidr: args.cluster_cidr,
-            service_cidr: args.service_cluster_ip_range,
-            cluster_dns: args.cluster_dns,
-            lease_duration_seconds: super::config::lease_duration(args.node_monitor_grace_period),
-            servers,
-            gateway: args.gateway.ports(),
-            ..NodeSettings::new(&args.name, "")
-        };
+        let common = NodeSettings { servers, ..super::config::common_settings(args) };
         Ok(Some(Self { network, machines, common, server, masters, etcd, args: args.clone() }))
     }
 
@@ -236,11 +228,12 @@ pub(crate) fn seen(instance: &Instance) -> Result<Vec<SeenMachine>, Problem> {
 }
 
 /// The files of a kubelet's serving certificate.
-pub(crate) fn serving(files: &NodeFiles) -> ServerTls {
+pub(crate) fn serving(files: &NodeFiles, bootstrap: bool) -> ServerTls {
     ServerTls {
         cert_file: files.serving_certificate(),
         key_file: files.serving_key(),
         client_ca_file: Some(files.ca()),
+        bootstrap,
     }
 }
 

@@ -48,7 +48,7 @@ fn what_the_units_start_is_understood() {
         understood(&started[0]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         count += 1;
     }
-    assert_eq!(count, 8, "a unit for the whole, one for each role");
+    assert_eq!(count, 9, "a unit for the whole, for a node of another's, one for each role");
 }
 
 #[test]

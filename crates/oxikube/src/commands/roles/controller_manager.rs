@@ -39,9 +39,9 @@ pub(crate) struct ControllerManagerArgs {
     /// Key that certificates are signed with
     #[arg(long, value_name = "FILE", requires = "cluster_signing_cert_file")]
     cluster_signing_key_file: Option<PathBuf>,
-    /// Seconds that signed certificates are good at most
-    #[arg(long, default_value_t = 31_536_000, value_name = "SECONDS")]
-    cluster_signing_duration: u64,
+    /// How long certificates are good that are signed
+    #[arg(long, default_value = "8760h", value_parser = duration, value_name = "DURATION")]
+    cluster_signing_duration: Duration,
     /// Finished pods that are kept at most
     #[arg(long, default_value_t = 12_500)]
     terminated_pod_gc_threshold: usize,
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: ControllerManagerArgs, shutdown: CancellationToken
         (Some(certificate), Some(key)) => Some(controllers::Authority {
             certificate: read(certificate)?,
             key: read(key)?,
-            duration: Duration::from_secs(args.cluster_signing_duration),
+            duration: args.cluster_signing_duration,
         }),
         _ => None,
     };

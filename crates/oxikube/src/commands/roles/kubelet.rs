@@ -107,6 +107,7 @@ pub(crate) async fn run(args: KubeletArgs, shutdown: CancellationToken) -> Resul
         cert_file: args.tls_cert_file,
         key_file: args.tls_private_key_file,
         client_ca_file: Some(args.client_ca_file),
+        bootstrap: false,
     };
     let mut config = node.kubelet_config(&instance, address, tls);
     config.cluster_dns = args.cluster_dns;
