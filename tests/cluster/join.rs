@@ -125,6 +125,9 @@ fn who_is_wrong_is_told_so(cluster: &Cluster, machine: &Machine, way: &Way) {
     refused(way.join(machine, &["--node-name", "node-1"]), "has a node called node-1 already");
     let elsewhere = Way { server: "198.51.100.77:6443".into(), token: way.token.clone(), hash: way.hash.clone() };
     refused(elsewhere.join(machine, &[]), "cannot be reached");
+    let zeros = "0".repeat(64);
+    let master = way.join(machine, &["--control-plane", "--certificate-key", &zeros]);
+    refused(master, "no other master can share");
     let unpinned = ["join", &way.server, "--token", &way.token];
     refused(machine.oxikube(&unpinned), "cannot tell the cluster from an impostor");
     assert!(!machine.directory().join("node.json").exists());

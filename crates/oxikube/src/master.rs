@@ -113,9 +113,9 @@ impl Master {
         EtcdArgs::of_members(&instance.path("pki"), self.address, self.members.iter().map(|(_, address)| *address))
     }
 
-    /// The addresses of the other masters.
-    pub(crate) fn others(&self) -> Vec<IpAddr> {
-        self.members.iter().map(|(_, address)| *address).filter(|address| *address != self.address).collect()
+    /// The other masters.
+    pub(crate) fn without_itself(&self) -> Vec<(String, IpAddr)> {
+        self.members.iter().filter(|(_, address)| *address != self.address).cloned().collect()
     }
 }
 
@@ -146,6 +146,6 @@ mod tests {
         assert_eq!((args.data.data_dir, args.node_ip), ("/two".into(), Some(address)));
         assert_eq!(args.etcd.etcd_servers, ["https://192.0.2.2:2379", "https://192.0.2.1:2379"]);
         assert_eq!(args.etcd.etcd_cafile, Some("/two/pki/etcd/ca.crt".into()));
-        assert_eq!(master.others(), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(master.without_itself(), master.members[..1]);
     }
 }

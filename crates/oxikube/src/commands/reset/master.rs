@@ -19,34 +19,27 @@ use crate::problem::{During, Problem};
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Takes this machine's member out of etcd; tells where the API servers of the other masters are.
+/// Takes this machine's member out of etcd; tells where the API servers of the other masters are. It is the others that are
+/// asked: when they know that it has left, it may stop.
 pub(super) async fn leave(instance: &Instance, master: &Master) -> Result<Vec<SocketAddr>, Problem> {
-    if master.members.is_empty() {
-        // It had not got that far.
+    let others = Master { members: master.without_itself(), ..master.clone() };
+    if others.members.is_empty() {
         return Ok(Vec::new());
     }
     let failed = "this master cannot leave the others; see 'oxikube status' there";
-    let membership = compose::membership(instance, master).await?;
+    let membership = compose::membership(instance, &others).await?;
     let peer = cluster::etcd::peer_url(master.address);
     let deadline = Instant::now() + PATIENCE;
-    let others = loop {
-        let members = match membership.list().await {
-            Ok(members) => members,
-            Err(error) => return Err(error).during(failed),
-        };
-        let Some(own) = members.iter().find(|member| member.peer == peer) else { break members };
-        if members.iter().filter(|member| !member.learner).count() == 1 && !own.learner {
-            // The last one: with it the cluster ends.
-            return Ok(Vec::new());
-        }
+    loop {
+        let members = membership.list().await.during(failed)?;
+        let Some(own) = members.iter().find(|member| member.peer == peer) else { break };
         match membership.remove(own.id).await {
             Err(error) if Instant::now() >= deadline => return Err(error).during(failed),
             _ => tokio::time::sleep(PAUSE).await,
         }
-    };
+    }
     let port = master::parse(&master.flags)?.api_port;
-    let addresses = others.iter().filter_map(|member| cluster::etcd::peer_address(&member.peer));
-    Ok(addresses.map(|address| SocketAddr::new(address, port)).collect())
+    Ok(others.members.into_iter().map(|(_, address)| SocketAddr::new(address, port)).collect())
 }
 
 /// Who the masters are now, where they can be asked.
@@ -64,7 +57,7 @@ pub(super) async fn look(instance: &Instance, master: &mut Master) {
 pub(super) fn is_last(instance: &Instance, master: Option<&Master>) -> bool {
     match master {
         Some(master) if !Master::has_begun(instance) && master.joined => false,
-        Some(master) => master.others().is_empty(),
+        Some(master) => master.without_itself().is_empty(),
         None => instance.path("pki/ca.key").exists(),
     }
 }
