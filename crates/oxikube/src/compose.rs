@@ -92,9 +92,12 @@ async fn serve(
         }
         other => other,
     };
-    let (mut settings, address) = server_node(args, fleet.as_ref())?;
+    let (mut settings, address) = server_node(args, fleet.as_ref(), instance.node().as_ref())?;
     settings.cgroup = master.and_then(|master| master.cgroup.clone());
     let name = settings.node.clone();
+    if !args.without_node {
+        instance.keep_node(&name)?;
+    }
     let api_config = config::api_server(args, &pki, &name, address)?;
     write_kubeconfig(args, instance, &pki)?;
     let store = store::open(&args.etcd, &instance.path("store"), pki.ca()).await?;
