@@ -335,6 +335,6 @@ pub fn binary() -> PathBuf {
     found.unwrap_or_else(|| panic!("no oxikube binary beside {}; run 'make test'", own.display()))
 }
 
-fn kubectl() -> String {
+pub(crate) fn kubectl() -> String {
     std::env::var("KUBECTL").unwrap_or_else(|_| workspace().join(".cache/kubectl/bin/kubectl").display().to_string())
 }
