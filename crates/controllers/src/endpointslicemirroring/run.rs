@@ -29,7 +29,7 @@ struct Mirroring {
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let endpoints = context.informers.get::<Endpoints>();
     let services = context.informers.get::<Service>();
-    let slices = context.informers.select::<EndpointSlice>(Selection::labels(&format!("{MANAGED_BY}={MANAGER}")));
+    let slices = context.informers.select::<EndpointSlice>(Selection::labels(format!("{MANAGED_BY}={MANAGER}")));
     let expectations = Arc::new(Expectations::default());
     let reconciler = Arc::new(Mirroring {
         client: context.client(ACCOUNT),
