@@ -164,7 +164,10 @@ pub(super) fn entry(shared: &Shared, key: String, kv: KeyValue, offset: u64) -> 
 }
 
 async fn follow(shared: &Shared, pause: &mut Duration) -> Ended {
-    let Some((at, mut client)) = shared.members.watcher() else { return Ended::Lost("no member is known".into()) };
+    let (at, mut client) = match shared.members.watcher().await {
+        Ok(watcher) => watcher,
+        Err(why) => return Ended::Lost(why),
+    };
     let lost = |why: String| {
         shared.members.watch_failed(at);
         Ended::Lost(why)

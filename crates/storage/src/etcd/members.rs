@@ -1,10 +1,14 @@
 //! The members of the etcd cluster: one connection to each, the one that answered last is asked first.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, KvClient, TlsOptions, WatchClient};
+use etcd_client::{
+    Certificate, Client, ConnectOptions, Error, Identity, KvClient, ResponseHeader, TlsOptions, WatchClient,
+};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -39,12 +43,20 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// Connections to all members.
+/// Connections to all members. One that turns out to be of another etcd cluster than the first that answered is not used.
 pub(super) struct Members {
     clients: Vec<Client>,
     endpoints: Vec<String>,
     preferred: AtomicUsize,
+    /// The number of the etcd cluster, once somebody has answered.
+    cluster: OnceLock<u64>,
+    /// Which have been asked for it since they failed last.
+    asked: Vec<AtomicBool>,
 }
+
+const NOBODY: &str = "no member is known";
+/// Why a member that answers is not used.
+const ELSEWHERE: &str = "it is a member of another etcd cluster";
 
 impl Members {
     /// Prepares connections; they are made when they are first used.
@@ -57,7 +69,40 @@ impl Members {
             let client = Client::connect([endpoint], Some(connect_options(options, endpoint))).await;
             clients.push(client.map_err(|e| OpenError::Endpoint { endpoint: endpoint.clone(), why: e.to_string() })?);
         }
-        Ok(Self { clients, endpoints: options.endpoints.clone(), preferred: AtomicUsize::new(0) })
+        let asked = clients.iter().map(|_| AtomicBool::new(false)).collect();
+        let (endpoints, preferred) = (options.endpoints.clone(), AtomicUsize::new(0));
+        Ok(Self { clients, endpoints, preferred, cluster: OnceLock::new(), asked })
+    }
+
+    /// Two members that answer and are not of the same etcd cluster, if there are such.
+    pub(super) async fn strangers(&self) -> Option<(String, String)> {
+        let mut asking = JoinSet::new();
+        for (client, endpoint) in self.clients.iter().zip(&self.endpoints) {
+            let (client, endpoint) = (client.clone(), endpoint.clone());
+            asking.spawn(async move { (tokio::time::timeout(ATTEMPT, cluster_of(client)).await, endpoint) });
+        }
+        let mut first = None;
+        while let Some(answer) = asking.join_next().await {
+            let Ok((Ok(Ok(cluster)), endpoint)) = answer else { continue };
+            match &first {
+                None => first = Some((cluster, endpoint)),
+                Some((known, one)) if *known != cluster => return Some((one.clone(), endpoint)),
+                Some(_) => {}
+            }
+        }
+        None
+    }
+
+    /// Whether a member is one of this cluster; asked once, and again after it has failed: there may be another etcd by then.
+    async fn is_own(&self, at: usize, client: &Client) -> Result<bool, Error> {
+        let Some(asked) = self.asked.get(at) else { return Ok(false) };
+        if asked.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let cluster = cluster_of(client.clone()).await?;
+        let own = *self.cluster.get_or_init(|| cluster) == cluster;
+        asked.store(own, Ordering::Relaxed);
+        Ok(own)
     }
 
     pub(super) fn endpoints(&self) -> String {
@@ -71,6 +116,9 @@ impl Members {
 
     /// Another member is asked first from now on, unless somebody has seen to that already.
     fn give_up(&self, failed: usize) {
+        if let Some(asked) = self.asked.get(failed) {
+            asked.store(false, Ordering::Relaxed);
+        }
         let next = (failed + 1) % self.clients.len().max(1);
         if self.preferred.compare_exchange(failed, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             tracing::debug!(member = next, "another etcd member is asked first");
@@ -78,8 +126,16 @@ impl Members {
     }
 
     /// A watch client of the preferred member, and that member's number.
-    pub(super) fn watcher(&self) -> Option<(usize, WatchClient)> {
-        self.preferred().map(|(at, client)| (at, client.watch_client().max_decoding_message_size(MESSAGE)))
+    pub(super) async fn watcher(&self) -> Result<(usize, WatchClient), String> {
+        let Some((at, client)) = self.preferred() else { return Err(NOBODY.into()) };
+        let why = match tokio::time::timeout(ATTEMPT, self.is_own(at, client)).await {
+            Ok(Ok(true)) => return Ok((at, client.watch_client().max_decoding_message_size(MESSAGE))),
+            Ok(Ok(false)) => ELSEWHERE.to_owned(),
+            Ok(Err(error)) => with_causes(&error),
+            Err(_) => no_answer(),
+        };
+        self.give_up(at);
+        Err(why)
     }
 
     /// The watch at this member came to nothing.
@@ -98,15 +154,22 @@ impl Members {
         let mut attempts = 0;
         loop {
             let Some((at, client)) = self.preferred() else {
-                return Err(Failure::Unreachable("no member is known".into()));
+                return Err(Failure::Unreachable(NOBODY.into()));
             };
             attempts += 1;
             let kv = client.kv_client().max_decoding_message_size(MESSAGE);
             let limit = (Instant::now() + ATTEMPT).min(deadline);
-            let why = match tokio::time::timeout_at(limit, call(kv, client.clone())).await {
-                Ok(Ok(answer)) => return Ok((answer, attempts)),
+            let attempt = async {
+                match self.is_own(at, client).await? {
+                    true => call(kv, client.clone()).await.map(Some),
+                    false => Ok(None),
+                }
+            };
+            let why = match tokio::time::timeout_at(limit, attempt).await {
+                Ok(Ok(Some(answer))) => return Ok((answer, attempts)),
+                Ok(Ok(None)) => ELSEWHERE.to_owned(),
                 Ok(Err(error)) => retryable(error)?,
-                Err(_) => format!("no answer within {} ms", ATTEMPT.as_millis()),
+                Err(_) => no_answer(),
             };
             self.give_up(at);
             let endpoint = self.endpoints.get(at).map_or("", String::as_str);
@@ -117,6 +180,16 @@ impl Members {
             tokio::time::sleep(pause).await;
         }
     }
+}
+
+/// The number of the etcd cluster that a member belongs to.
+async fn cluster_of(mut client: Client) -> Result<u64, Error> {
+    let status = client.status().await?;
+    Ok(status.header().map_or(0, ResponseHeader::cluster_id))
+}
+
+fn no_answer() -> String {
+    format!("no answer within {} ms", ATTEMPT.as_millis())
 }
 
 /// The reason of an error after which another member may do better.

@@ -82,6 +82,14 @@ pub enum OpenError {
         /// What it says.
         version: String,
     },
+    /// They are not one.
+    #[error("{one} and {other} are members of different etcd clusters; name the members of one")]
+    Strangers {
+        /// One of them.
+        one: String,
+        /// Another.
+        other: String,
+    },
     /// What is in it is not for this program.
     #[error(
         "what etcd at {endpoints} holds was written by a newer version (format {format}, this one knows {known}); use that version"

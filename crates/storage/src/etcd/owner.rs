@@ -66,6 +66,9 @@ pub(super) async fn check(shared: &Shared, names: &BTreeSet<String>) -> Result<(
     if !is_known(status.version()) {
         return Err(Obstacle::Refused(OpenError::Version { endpoints, version: status.version().to_owned() }));
     }
+    if let Some((one, other)) = shared.members.strangers().await {
+        return Err(Obstacle::Refused(OpenError::Strangers { one, other }));
+    }
     let key = shared.keys.outer(OWNER);
     loop {
         let (written, revision) = read(shared, &key).await?;

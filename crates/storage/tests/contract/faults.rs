@@ -215,3 +215,29 @@ async fn the_state_of_another_cluster_or_of_a_newer_version_is_refused() {
     }
     assert!(etcd::save(&engine.options()).await.unwrap_err().to_string().contains("newer version"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_of_another_etcd_is_never_used() {
+    let (mut engine, other) = (Etcd::start(), Etcd::start());
+    let endpoints = [engine.server.endpoints(), other.server.endpoints()].concat();
+    let both = etcd::Options { endpoints: endpoints.clone(), ..engine.options() };
+    drop(other.open().await);
+    drop(engine.open().await);
+    let said = etcd::Etcd::open(&both).await.err().unwrap().to_string();
+    assert!(said.contains("different etcd clusters") && endpoints.iter().all(|e| said.contains(e)), "{said}");
+    // One that was not there at the start is found out later.
+    let mut absent = other;
+    absent.server.kill(0);
+    let store = open(&both).await;
+    absent.server.run(0);
+    let (_, first) = store.write(put("/registry/a/x", "1", None)).await.unwrap();
+    engine.server.kill(0);
+    let Err(WriteError::Stopped(why)) = store.write(put("/registry/a/y", "1", None)).await else {
+        panic!("it was done")
+    };
+    assert!(why.contains("etcd does not answer"), "{why}");
+    assert!(absent.open().await.get("/registry/a/y").await.unwrap().is_none());
+    engine.server.run(0);
+    while store.get("/registry/a/x").await.is_err() {}
+    assert_eq!(store.get("/registry/a/x").await.unwrap().unwrap().modified, first);
+}
