@@ -321,7 +321,7 @@ pub(crate) fn collect(mut command: Command, stdin: Option<&str>) -> Output {
     }
 }
 
-fn workspace() -> PathBuf {
+pub(crate) fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
@@ -335,6 +335,6 @@ pub fn binary() -> PathBuf {
     found.unwrap_or_else(|| panic!("no oxikube binary beside {}; run 'make test'", own.display()))
 }
 
-fn kubectl() -> String {
+pub(crate) fn kubectl() -> String {
     std::env::var("KUBECTL").unwrap_or_else(|_| workspace().join(".cache/kubectl/bin/kubectl").display().to_string())
 }
