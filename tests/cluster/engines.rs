@@ -84,9 +84,9 @@ fn serves(cluster: &Cluster) {
 
 /// Streams in both directions.
 fn carries_streams(cluster: &Cluster) {
-    let script = "read line; echo got $line; echo oops >&2; exit 7";
+    let script = "read line; echo $HOSTNAME got $line; echo oops >&2; exit 7";
     let said = cluster.kubectl_with(&["exec", "-i", "worker", "--", "sh", "-c", script], Some("a line\n"));
-    assert!(said.stdout.contains("got a line") && said.stderr.contains("oops"), "{said:?}");
+    assert!(said.stdout.contains("worker got a line") && said.stderr.contains("oops"), "{said:?}");
     assert!(said.stderr.contains("exit code 7"), "{said:?}");
     let counted = cluster.kubectl_with(&["exec", "-i", "worker", "--", "wc", "-c"], Some(&"x".repeat(200_000)));
     assert_eq!(counted.must().trim(), "200000");

@@ -20,6 +20,7 @@ mod refusals;
 mod roles;
 mod scaling;
 mod scheduling;
+mod stateful;
 mod storm;
 mod story;
 mod streams;

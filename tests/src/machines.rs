@@ -1,6 +1,6 @@
 //! The machines of a cluster with several: what runs on them, cutting them off, ending and stopping their processes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -28,6 +28,24 @@ impl Cluster {
         assert!(set.is_ok_and(|s| s.success()), "{machine} has no cable");
     }
 
+    /// Uids of the pods that run on any machine, as often as they do, sorted.
+    ///
+    /// # Panics
+    /// When there are no processes to be seen.
+    pub fn running_pods(&self) -> Vec<String> {
+        let processes = std::fs::read_dir("/proc").unwrap_or_else(|e| panic!("/proc: {e}"));
+        let lines = processes.flatten().filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+        let mut pods: Vec<String> = lines
+            .filter_map(|line| {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                let sandbox = Path::new(line.split_once("\0shim\0serve\0")?.1.split('\0').next()?).to_owned();
+                sandbox.starts_with(self.directory()).then(|| pod_of(&sandbox).unwrap_or_default())
+            })
+            .collect();
+        pods.sort_unstable();
+        pods
+    }
+
     /// Processes of a machine, by what they are.
     ///
     /// # Panics
@@ -40,6 +58,15 @@ impl Cluster {
         let parts = seen.get("processes").and_then(Value::as_object).into_iter().flatten();
         parts.filter_map(|(part, pid)| Some((part.clone(), pid.as_u64()?))).collect()
     }
+}
+
+/// The pod whose files the containers of a sandbox have mounted.
+fn pod_of(sandbox: &Path) -> Option<String> {
+    let mut containers = std::fs::read_dir(sandbox.join("containers")).ok()?.flatten();
+    containers.find_map(|container| {
+        let config = std::fs::read_to_string(container.path().join("config.json")).ok()?;
+        Some(config.split_once("/kubelet/pods/")?.1.split('/').next()?.to_owned())
+    })
 }
 
 /// Sends a signal to processes.

@@ -29,6 +29,15 @@ fn deployment(spec: Value) -> Value {
     json!({"metadata": {"name": "d"}, "spec": all})
 }
 
+/// A set whose container has something mounted.
+fn stateful_set(mounted: &str, claims: Value) -> Value {
+    let mut template = template();
+    template["spec"]["containers"][0]["volumeMounts"] = json!([{"name": mounted, "mountPath": "/data"}]);
+    json!({"metadata": {"name": "s"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}}, "template": template, "serviceName": "s", "podManagementPolicy": "OrderedReady",
+        "updateStrategy": {"type": "RollingUpdate"}, "volumeClaimTemplates": claims}})
+}
+
 fn service(spec: Value) -> Value {
     let mut all = json!({"type": "ClusterIP", "sessionAffinity": "None", "ports": [{"port": 80, "targetPort": 80, "protocol": "TCP"}]});
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
@@ -67,6 +76,13 @@ fn objects_that_pass_or_are_refused() {
             "Deployment",
             deployment(json!({"strategy": {"type": "Recreate", "rollingUpdate": {}}})),
             "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'",
+        ),
+        ("apps/v1", "StatefulSet", stateful_set("data", json!([{"metadata": {"name": "data"}, "spec": {}}])), ""),
+        (
+            "apps/v1",
+            "StatefulSet",
+            stateful_set("data", json!([])),
+            "spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"data\"",
         ),
         (
             "apps/v1",

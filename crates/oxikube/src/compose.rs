@@ -59,8 +59,11 @@ pub(crate) async fn run(
         }
         other => other,
     };
-    let (settings, address) = server_node(args, fleet.as_ref())?;
+    let (settings, address) = server_node(args, fleet.as_ref(), instance.node().as_ref())?;
     let name = settings.node.clone();
+    if !args.without_node {
+        instance.keep_node(&name)?;
+    }
     let api_config = config::api_server(args, &pki, &name, address)?;
     write_kubeconfig(args, instance, &pki)?;
     let store = store::open(&args.etcd, &instance.path("store"), pki.ca()).await?;

@@ -125,7 +125,21 @@ impl Instance {
 
     /// The name that was kept; none when no server has run here.
     pub(crate) fn name(&self) -> Option<String> {
-        fs::read_to_string(self.path("NAME")).ok().map(|n| n.trim().to_owned()).filter(|n| !n.is_empty())
+        self.kept("NAME")
+    }
+
+    /// Keeps what the host's node is called: its pods and volumes know it by that name.
+    pub(crate) fn keep_node(&self, name: &str) -> Result<(), Problem> {
+        replace(&self.path("NODE"), &format!("{name}\n"))
+    }
+
+    /// The node's name that was kept; none when there was no node here.
+    pub(crate) fn node(&self) -> Option<String> {
+        self.kept("NODE")
+    }
+
+    fn kept(&self, what: &str) -> Option<String> {
+        fs::read_to_string(self.path(what)).ok().map(|n| n.trim().to_owned()).filter(|n| !n.is_empty())
     }
 
     /// Keeps which engine runs the pods. Another one than before is refused: it would not know the pods that are there.

@@ -8,6 +8,7 @@
 //! never go backwards.
 
 mod compaction;
+mod earlier;
 mod feed;
 mod index;
 mod keys;

@@ -6,7 +6,7 @@ use tests::{Cluster, eventually, signal};
 
 use super::load::Tally;
 
-const ROUNDS: usize = 14;
+const ROUNDS: usize = 11;
 /// Writes that are acknowledged between two faults, and during one.
 const PROGRESS: usize = 60;
 

@@ -1,4 +1,4 @@
-//! Clients that create, change and delete objects, one that scales, and others that watch; all in the cluster's network.
+//! Clients that create, change and delete objects, one that scales and deletes pods, and others that watch; all in the cluster's network.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use rand::rngs::StdRng;
@@ -118,8 +118,9 @@ impl Load {
             let dice = StdRng::seed_from_u64(self.seed.wrapping_add(own));
             writing.spawn(write(objects(self.client().await), own, dice, self.tally.clone()));
         }
-        let scaled = Api::namespaced(self.client().await, "storm");
-        scale(scaled, StdRng::seed_from_u64(self.seed), self.tally.clone()).await;
+        let (scaled, pods) = (self.client().await, self.client().await);
+        let (scaled, pods) = (Api::namespaced(scaled, "storm"), Api::namespaced(pods, "storm"));
+        disturb(scaled, pods, StdRng::seed_from_u64(self.seed), self.tally.clone()).await;
         let acknowledged = writing.join_all().await.into_iter().flatten().collect();
         // The last word: when it has come, everything before it has.
         last.send_replace(last_word(objects(self.client().await)).await);
@@ -209,18 +210,22 @@ async fn change(
     }))
 }
 
-/// Wants another number of replicas every few seconds, and in the end those that the test asks for.
-async fn scale(api: Api<Deployment>, mut dice: StdRng, tally: Tally) {
+/// Wants another number of replicas every few seconds, and in the end those that the test asks for; and deletes pods that
+/// have to be made anew under the same name.
+async fn disturb(deployments: Api<Deployment>, pods: Api<Pod>, mut dice: StdRng, tally: Tally) {
     let mut pace = tokio::time::interval(Duration::from_secs(3));
     loop {
         pace.tick().await;
         let last = tally.stopped();
         let replicas = if last { REPLICAS } else { dice.random_range(0..=5) };
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-        let scaled = answered(api.patch("web", &PatchParams::default(), &patch)).await;
+        let scaled = answered(deployments.patch("web", &PatchParams::default(), &patch)).await;
         if last && matches!(scaled, Some(Ok(_))) {
             return;
         }
+        let pod = format!("db-{}", dice.random_range(0..=1));
+        // Whether that came through does not matter.
+        drop(answered(pods.delete(&pod, &DeleteParams::default())).await);
     }
 }
 

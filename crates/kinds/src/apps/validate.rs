@@ -1,7 +1,7 @@
 //! Validation of Deployments, ReplicaSets, StatefulSets and DaemonSets.
 
 use api::field::FieldError;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::check::{self, At, Errors};
 use crate::core::pod::template;
@@ -124,8 +124,22 @@ pub(super) fn stateful_set(set: &Value) -> Errors {
         "RollingUpdate" => check::not_negative(&update.get("rollingUpdate").get("partition"), &mut errors),
         _ => errors.push(update.invalid("must be 'RollingUpdate' or 'OnDelete'")),
     }
-    template::of_controller(&spec, "StatefulSet", "statefulset", &mut errors);
+    let mounting = with_claims(set);
+    template::of_controller(&At::field(&mounting, "spec"), "StatefulSet", "statefulset", &mut errors);
     errors
+}
+
+/// The set as its pods will be: each has a volume for every claim template, in the place of one of the same name.
+fn with_claims(set: &Value) -> Value {
+    let mut set = set.clone();
+    let templates = set.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array).cloned().unwrap_or_default();
+    let Some(pod) = set.pointer_mut("/spec/template/spec").and_then(Value::as_object_mut) else { return set };
+    let names: Vec<&str> = templates.iter().map(api::meta::name).filter(|name| !name.is_empty()).collect();
+    if let Some(volumes) = pod.entry("volumes").or_insert_with(|| json!([])).as_array_mut() {
+        volumes.retain(|volume| !names.contains(&api::meta::at(volume, "/name")));
+        volumes.extend(names.iter().map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}})));
+    }
+    set
 }
 
 pub(super) fn stateful_set_update(new: &Value, old: &Value) -> Errors {

@@ -36,11 +36,15 @@ pub(crate) fn advertise_address() -> Result<IpAddr, Problem> {
 }
 
 /// What the node beside the control plane is told, and its address. On a network with other machines that is the one
-/// that they see.
-pub(crate) fn server_node(args: &ServerArgs, fleet: Option<&Fleet>) -> Result<(NodeSettings, IpAddr), Problem> {
-    let node = match (&args.hostname_override, fleet) {
+/// that they see. A node that was there keeps its name, whatever number of others comes or goes.
+pub(crate) fn server_node(
+    args: &ServerArgs,
+    fleet: Option<&Fleet>,
+    kept: Option<&String>,
+) -> Result<(NodeSettings, IpAddr), Problem> {
+    let node = match (args.hostname_override.as_ref().or(kept), fleet) {
         (None, Some(_)) => machines::node_name(&args.name, 0),
-        (given, _) => node_name(given.as_ref())?,
+        (given, _) => node_name(given)?,
     };
     let address = match (args.node_ip, fleet) {
         (Some(address), _) => address,

@@ -221,11 +221,13 @@ impl Inner {
         }
         joined.extend(self.pid_namespace(sandbox, &own)?.map(|path| ("pid", path)));
         let file = |name: &str| Some(sandbox.directory.join(name));
+        let host = fs::read_to_string(sandbox.directory.join("hostname")).map_err(internal)?;
         let shm = if options.ipc == NODE { PathBuf::from("/dev/shm") } else { sandbox.directory.join("shm") };
         Ok(spec::config(&spec::Input {
             container: &container.config,
             image: &image.config,
             identity,
+            host: host.trim_end(),
             cgroup: &container.cgroup,
             cgroup_v2: self.cgroups.is_v2(),
             joined,

@@ -15,6 +15,8 @@ pub(crate) struct Input<'a> {
     pub container: &'a v1::ContainerConfig,
     pub image: &'a RunConfig,
     pub identity: &'a Identity,
+    /// What the pod is called on its network.
+    pub host: &'a str,
     /// Control group, from the hierarchy's root.
     pub cgroup: &'a str,
     pub cgroup_v2: bool,
@@ -39,13 +41,15 @@ pub(crate) fn args(container: &v1::ContainerConfig, image: &RunConfig) -> Vec<St
 }
 
 /// Environment: the image's, then the pod's, the last of a name wins.
-pub(crate) fn env(container: &v1::ContainerConfig, image: &RunConfig, identity: &Identity) -> Vec<String> {
+pub(crate) fn env(input: &Input<'_>) -> Vec<String> {
+    let Input { container, image, identity, .. } = input;
     let mut all: Vec<(String, String)> = Vec::new();
     let mut set = |name: &str, value: &str| {
         all.retain(|(existing, _)| existing != name);
         all.push((name.to_owned(), value.to_owned()));
     };
     set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    set("HOSTNAME", input.host);
     if let Some(home) = &identity.home {
         set("HOME", home);
     }
@@ -85,7 +89,7 @@ pub(crate) fn process(input: &Input<'_>) -> Value {
         "terminal": container.tty,
         "user": { "uid": input.identity.uid, "gid": input.identity.gid, "additionalGids": groups },
         "args": args(container, image),
-        "env": env(container, image, input.identity),
+        "env": env(input),
         "cwd": cwd,
         "capabilities": capabilities,
     });

@@ -24,7 +24,7 @@ const CONFIRM: Duration = Duration::from_secs(3);
 /// Longest pause between attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// What stands for the offset while a snapshot is being restored.
+/// What the offset begins with while a snapshot is being restored.
 pub(super) const RESTORING: &str = "restoring";
 
 /// A key of a page.
@@ -100,7 +100,7 @@ async fn offset(shared: &Shared) -> Result<u64, Failure> {
 
 fn parse_offset(value: &[u8]) -> Result<u64, Failure> {
     let why = || {
-        let why = if value == RESTORING.as_bytes() {
+        let why = if value.starts_with(RESTORING.as_bytes()) {
             "a snapshot is being restored into it; if that was cut short, restore it again"
         } else {
             "its revision offset is not a number"

@@ -1,5 +1,7 @@
 //! Names of keys: the store's `/registry/…` and what stands for it in etcd.
 
+use crate::Key;
+
 const ROOT: &str = "/registry";
 
 /// Written to move a quiet watch forward.
@@ -8,6 +10,11 @@ pub(super) const PROGRESS: &str = "/registry/-/progress";
 pub(super) const OFFSET: &str = "/registry/-/offset";
 /// Whose state it is, and of which format.
 pub(super) const OWNER: &str = "/registry/-/owner";
+
+/// Written with every deletion: which one it was. A few keys for all, so that they stay few.
+pub(super) fn deletion(key: &Key) -> String {
+    format!("/registry/-/deletion/{:02x}", crc32fast::hash(key.as_str().as_bytes()) & 0xff)
+}
 
 /// The mapping.
 #[derive(Debug, Clone)]

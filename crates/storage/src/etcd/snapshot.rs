@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use etcd_client::{DeleteOptions, PutOptions, Txn, TxnOp};
+use etcd_client::{
+    Compare, CompareOp, DeleteOptions, KeyValue, KvClient, PutOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse,
+};
 
 use super::feed::{self, Paged};
 use super::keys::{Keys, OFFSET};
@@ -96,16 +98,63 @@ pub async fn restore(options: &Options, snapshot: &Snapshot, replace: bool) -> R
         return Err(SnapshotError::NotEmpty(present));
     }
     // Until it is whole, no API server starts on it.
-    put(&shared, OFFSET, feed::RESTORING).await?;
-    clear(&shared).await?;
+    let mut step = Step::first(&shared).await?;
+    step.take(&shared, clearing(&shared)).await?;
     for batch in batches(&snapshot.entries) {
-        write_batch(&shared, batch).await?;
+        let puts = puts(&shared, batch).await?;
+        step.take(&shared, puts).await?;
     }
-    let current = put(&shared, OFFSET, feed::RESTORING).await?;
     let wanted = snapshot.revision.max(answered).0 + GAP;
-    let offset = wanted.saturating_sub(current);
-    put(&shared, OFFSET, &offset.to_string()).await?;
+    let offset = wanted.saturating_sub(u64::try_from(step.0).unwrap_or(0));
+    step.write(&shared, &offset.to_string(), Vec::new()).await?;
     Ok(Revision(wanted))
+}
+
+/// A restore goes step by step, each a transaction that moves the offset's key, and takes place only on the one before it:
+/// an attempt that comes late does no harm. This is etcd's revision of the last one.
+struct Step(i64);
+
+impl Step {
+    async fn first(shared: &Shared) -> Result<Self, Failure> {
+        let key = shared.keys.outer(OFFSET);
+        let (answer, _) = shared
+            .members
+            .call(|mut kv, _| {
+                let key = key.clone();
+                async move { kv.get(key, None).await }
+            })
+            .await?;
+        Ok(Self(answer.kvs().first().map_or(0, KeyValue::mod_revision)))
+    }
+
+    /// One more, and the restore is not at its end yet.
+    async fn take(&mut self, shared: &Shared, acts: Vec<TxnOp>) -> Result<(), Failure> {
+        self.write(shared, &format!("{} {}", feed::RESTORING, uuid::Uuid::new_v4()), acts).await
+    }
+
+    async fn write(&mut self, shared: &Shared, offset: &str, acts: Vec<TxnOp>) -> Result<(), Failure> {
+        let key = shared.keys.outer(OFFSET);
+        let on_the_last = Compare::mod_revision(key.clone(), CompareOp::Equal, self.0);
+        let acts: Vec<TxnOp> = std::iter::once(TxnOp::put(key.clone(), offset, None)).chain(acts).collect();
+        let txn = Txn::new().when([on_the_last]).and_then(acts).or_else([TxnOp::get(key, None)]);
+        let call = |mut kv: KvClient, _| {
+            let txn = txn.clone();
+            async move { kv.txn(txn).await }
+        };
+        let (answer, _) = shared.members.call(call).await?;
+        self.0 = match answer.op_responses().into_iter().next() {
+            _ if answer.succeeded() => answer.header().map_or(0, ResponseHeader::revision),
+            // An earlier attempt did it, and its answer was lost.
+            Some(TxnOpResponse::Get(got)) if got.kvs().first().is_some_and(|kv| kv.value() == offset.as_bytes()) => {
+                got.kvs().first().map_or(0, KeyValue::mod_revision)
+            }
+            _ => {
+                let why = "another restore into it is under way";
+                return Err(Failure::Refused(tonic::Code::Aborted, why.to_owned()));
+            }
+        };
+        Ok(())
+    }
 }
 
 /// How many keys there are, and a revision above all that were answered.
@@ -121,33 +170,12 @@ async fn present(shared: &Shared) -> Result<(usize, Revision), Failure> {
     }
 }
 
-async fn put(shared: &Shared, key: &str, value: &str) -> Result<u64, Failure> {
-    let key = shared.keys.outer(key);
-    let (answer, _) = shared
-        .members
-        .call(|mut kv, _| {
-            let (key, value) = (key.clone(), value.to_owned());
-            async move { kv.put(key, value, None).await }
-        })
-        .await?;
-    Ok(answer.header().and_then(|h| u64::try_from(h.revision()).ok()).unwrap_or(0))
-}
-
 /// Removes everything but the sign that a restore is under way.
-async fn clear(shared: &Shared) -> Result<(), Failure> {
+fn clearing(shared: &Shared) -> Vec<TxnOp> {
     let (start, end) = shared.keys.range();
     let own = shared.keys.outer(OFFSET);
     let ranges = [(start, own.clone()), (format!("{own}\0"), end)];
-    for (start, end) in ranges {
-        shared
-            .members
-            .call(|mut kv, _| {
-                let (start, end) = (start.clone(), end.clone());
-                async move { kv.delete(start, Some(DeleteOptions::new().with_range(end))).await }
-            })
-            .await?;
-    }
-    Ok(())
+    ranges.map(|(start, end)| TxnOp::delete(start, Some(DeleteOptions::new().with_range(end)))).into()
 }
 
 fn batches(entries: &[Arc<Entry>]) -> Vec<&[Arc<Entry>]> {
@@ -165,7 +193,7 @@ fn batches(entries: &[Arc<Entry>]) -> Vec<&[Arc<Entry>]> {
     batches
 }
 
-async fn write_batch(shared: &Shared, batch: &[Arc<Entry>]) -> Result<(), Failure> {
+async fn puts(shared: &Shared, batch: &[Arc<Entry>]) -> Result<Vec<TxnOp>, Failure> {
     let mut puts = Vec::with_capacity(batch.len());
     for entry in batch {
         let lease = match entry.expires {
@@ -176,13 +204,5 @@ async fn write_batch(shared: &Shared, batch: &[Arc<Entry>]) -> Result<(), Failur
         let options = lease.map(|id| PutOptions::new().with_lease(id));
         puts.push(TxnOp::put(shared.keys.outer(entry.key.as_str()), entry.value.to_vec(), options));
     }
-    let txn = Txn::new().and_then(puts);
-    shared
-        .members
-        .call(|mut kv, _| {
-            let txn = txn.clone();
-            async move { kv.txn(txn).await }
-        })
-        .await
-        .map(drop)
+    Ok(puts)
 }

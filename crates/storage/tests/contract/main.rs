@@ -12,6 +12,7 @@ mod cases;
 mod engines;
 mod faults;
 mod storm;
+mod unanswered;
 
 use engines::{Embedded, Engine, Etcd};
 
