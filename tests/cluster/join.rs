@@ -1,6 +1,8 @@
 //! A cluster of several machines, as kubeadm makes one: `init` on the first, `join` on another, `reset`; whoever comes with the
 //! wrong token, hash or name is told so.
 
+mod masters;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -24,11 +26,12 @@ impl Way {
     /// Its command, with other words for some of it.
     fn join(&self, machine: &Machine, more: &[&str]) -> Output {
         let group = format!("--cgroup-root={}", machine.name());
-        let mut all = vec!["join", &self.server, &group, "--timeout=90s"];
+        let mut all = vec!["join", &self.server, &group];
         let defaults = [
             ("--token", self.token.as_str()),
             ("--discovery-token-ca-cert-hash", self.hash.as_str()),
             ("--node-name", "second"),
+            ("--timeout", "90s"),
         ];
         for (flag, value) in defaults {
             if !more.contains(&flag) {
@@ -40,10 +43,10 @@ impl Way {
     }
 }
 
-fn init(cluster: &Cluster) -> Output {
+fn init(cluster: &Cluster, more: &[&str]) -> Output {
     let name = format!("--name={}", cluster.name());
-    let words = ["init", &name, "--hostname-override=node-1", "--cluster-signing-duration=40s", "--timeout=60s"];
-    cluster.oxikube(&words)
+    let words = ["init", &name, "--hostname-override=node-1", "--timeout=60s"];
+    cluster.oxikube(&[&words, more].concat())
 }
 
 fn refused(output: Output, why: &str) {
@@ -64,8 +67,10 @@ spec:
 #[test]
 fn a_machine_joins_serves_pods_leaves_and_joins_again() {
     let cluster = Cluster::prepared();
-    init(&cluster).must();
-    let again = init(&cluster).must();
+    // Certificates are renewed in the sight of the test.
+    let short = ["--cluster-signing-duration=40s"];
+    init(&cluster, &short).must();
+    let again = init(&cluster, &short).must();
     assert!(again.contains("runs already"), "{again}");
     let way = Way::of(&again);
     assert_eq!(way.server, format!("{}:6443", cluster.address()));
@@ -120,6 +125,9 @@ fn who_is_wrong_is_told_so(cluster: &Cluster, machine: &Machine, way: &Way) {
     refused(way.join(machine, &["--node-name", "node-1"]), "has a node called node-1 already");
     let elsewhere = Way { server: "198.51.100.77:6443".into(), token: way.token.clone(), hash: way.hash.clone() };
     refused(elsewhere.join(machine, &[]), "cannot be reached");
+    let zeros = "0".repeat(64);
+    let master = way.join(machine, &["--control-plane", "--certificate-key", &zeros]);
+    refused(master, "no other master can share");
     let unpinned = ["join", &way.server, "--token", &way.token];
     refused(machine.oxikube(&unpinned), "cannot tell the cluster from an impostor");
     assert!(!machine.directory().join("node.json").exists());

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cluster::{Cluster, Output, binary, collect};
+use crate::cluster::{Cluster, Output, binary, collect, kubectl};
 use crate::network::Namespace;
 
 /// A machine without anything; what is made on it goes with it.
@@ -41,6 +41,17 @@ impl Machine {
         self.network.command(program)
     }
 
+    /// Runs kubectl on it as the administrator, where it is a master.
+    ///
+    /// # Panics
+    /// When it cannot be run at all.
+    pub fn kubectl(&self, arguments: &[&str], stdin: Option<&str>) -> Output {
+        let mut command = self.command(&kubectl());
+        command.env("KUBECONFIG", self.directory.join("admin.kubeconfig")).env("HOME", &self.directory);
+        command.args(arguments);
+        collect(command, stdin)
+    }
+
     /// Runs oxikube on it.
     ///
     /// # Panics
@@ -54,13 +65,17 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Ok(log) = std::fs::read_to_string(self.directory.join("logs/node.log"))
-        {
-            let lines: Vec<&str> = log.lines().collect();
-            eprintln!("--- the node's last words\n{}", lines.split_at(lines.len().saturating_sub(30)).1.join("\n"));
+        if std::thread::panicking() {
+            for log in ["node", "server", "etcd"] {
+                let Ok(text) = std::fs::read_to_string(self.directory.join(format!("logs/{log}.log"))) else {
+                    continue;
+                };
+                let lines: Vec<&str> = text.lines().collect();
+                let last = lines.split_at(lines.len().saturating_sub(30)).1.join("\n");
+                eprintln!("--- last words of {log} on {}\n{last}", self.name);
+            }
         }
-        let reset = self.oxikube(&["reset"]);
+        let reset = self.oxikube(&["reset", "--force"]);
         if !reset.ok {
             eprintln!("left behind: {}: {}", self.directory.display(), reset.stderr);
         }

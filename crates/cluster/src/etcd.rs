@@ -38,11 +38,26 @@ pub fn client_url(member: IpAddr) -> String {
     format!("https://{}", SocketAddr::new(member, CLIENTS))
 }
 
+/// Where a member at this address is reached by its peers.
+pub fn peer_url(member: IpAddr) -> String {
+    format!("https://{}", SocketAddr::new(member, PEERS))
+}
+
+/// The address of a member that is reached there.
+pub fn peer_address(url: &str) -> Option<IpAddr> {
+    url.strip_prefix("https://")?.parse::<SocketAddr>().ok().map(|address| address.ip())
+}
+
+/// The argument with which a member is added to a cluster that is there.
+pub const EXISTING: &str = "--initial-cluster-state=existing";
+
+/// The ports that a member takes.
+pub const PORTS: [u16; 2] = [CLIENTS, PEERS];
+
 /// etcd's command line for a member with its data in `data`, its certificates below `pki`, and these members in all: name and
 /// address.
 pub fn arguments(name: &str, address: IpAddr, data: &Path, pki: &Path, all: &[(String, IpAddr)]) -> Vec<String> {
-    let peer = |address: IpAddr| format!("https://{}", SocketAddr::new(address, PEERS));
-    let peers: Vec<String> = all.iter().map(|(name, address)| format!("{name}={}", peer(*address))).collect();
+    let peers: Vec<String> = all.iter().map(|(name, address)| format!("{name}={}", peer_url(*address))).collect();
     let file = |flag: &str, name: &str| format!("--{flag}={}", pki.join("etcd").join(name).display());
     vec![
         format!("--name={name}"),
@@ -50,8 +65,8 @@ pub fn arguments(name: &str, address: IpAddr, data: &Path, pki: &Path, all: &[(S
         format!("--initial-cluster={}", peers.join(",")),
         format!("--listen-client-urls={}", client_url(address)),
         format!("--advertise-client-urls={}", client_url(address)),
-        format!("--listen-peer-urls={}", peer(address)),
-        format!("--initial-advertise-peer-urls={}", peer(address)),
+        format!("--listen-peer-urls={}", peer_url(address)),
+        format!("--initial-advertise-peer-urls={}", peer_url(address)),
         file("cert-file", "server.crt"),
         file("key-file", "server.key"),
         file("trusted-ca-file", "ca.crt"),
@@ -112,6 +127,15 @@ mod tests {
         assert_eq!(first, server());
         furnish(folder.path(), &["192.0.2.2".parse().unwrap()]).unwrap();
         assert_ne!(first, server());
+    }
+
+    #[test]
+    fn a_members_address_is_read_from_where_its_peers_reach_it() {
+        for address in ["192.0.2.1", "2001:db8::1"] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(peer_address(&peer_url(address)), Some(address));
+        }
+        assert_eq!(peer_address("http://localhost:2380"), None);
     }
 
     #[test]

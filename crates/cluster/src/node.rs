@@ -1,5 +1,6 @@
 //! What a node is told, and where it finds it: a data directory with everything to run one.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,6 +15,21 @@ use crate::pki::{Leaf, Pki, PkiError, write};
 pub const CONFIG_MAP: &str = "oxikube-node";
 /// Its key with that: [`NodeSettings`] as JSON, of no node in particular.
 pub const CONFIG_KEY: &str = "node.json";
+
+/// Its key with the flags of a master, for those that join as one.
+pub const MASTER_KEY: &str = "master.json";
+/// What its keys begin with that say where the API server of a master is: the master's name follows.
+const SERVER: &str = "server.";
+
+/// The key of a master's API server.
+pub fn server_key(master: &str) -> String {
+    format!("{SERVER}{master}")
+}
+
+/// The API servers of all masters, where they share an etcd; what cannot be understood is left out.
+pub fn servers(told: &BTreeMap<String, String>) -> Vec<SocketAddr> {
+    told.iter().filter(|(key, _)| key.starts_with(SERVER)).filter_map(|(_, address)| address.parse().ok()).collect()
+}
 
 /// Where a node's own balancer listens, when there are several API servers.
 pub const BALANCER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7443);
@@ -233,6 +249,13 @@ mod tests {
         assert_eq!(key, fs::read(files.serving_key()).unwrap());
         assert_eq!(files.settings().unwrap(), Some(settings));
         assert!(fs::read_to_string(files.kubeconfig()).unwrap().contains("system:node:n-1"));
+    }
+
+    #[test]
+    fn a_node_is_told_where_all_masters_are() {
+        let told = [(server_key("m1"), "192.0.2.1:6443"), (CONFIG_KEY.into(), "{}"), (server_key("m2"), "nowhere")];
+        let told = told.into_iter().map(|(key, value)| (key, value.to_owned())).collect();
+        assert_eq!(servers(&told), ["192.0.2.1:6443".parse().unwrap()]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod config;
 mod endpoint;
 mod engine;
 mod machines;
+mod master;
 mod node;
 mod plugin;
 
@@ -26,22 +27,54 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::ServerArgs;
 use crate::instance::Instance;
 use crate::leader::{self, Guarded};
+use crate::master::Master;
 use crate::problem::{During, Problem};
 use crate::store;
 
 pub(crate) use config::{advertise_address, api_certificates, kubelet_certificate, node_name, server_node};
 pub(crate) use endpoint::Endpoint;
+pub(crate) use machines::etcd::program as etcd_program;
 pub(crate) use machines::{
     Fleet, SeenMachine, control_planes, network as node_network, nodes as node_directories, seen as machines_seen,
     serving, teardown as take_machines_down,
 };
+pub(crate) use master::{end_member, members, membership};
 pub(crate) use node::{Clients, Node};
 
-/// Runs the cluster until `shutdown`. `started` is called with the node's name when the API
-/// answers.
+use master::Member;
+
+/// Runs the cluster until `shutdown`; on one of several masters that have a machine of their own, with its member of etcd.
+/// `started` is called with the node's name when the API answers.
 pub(crate) async fn run(
     args: &ServerArgs,
     instance: &Instance,
+    shutdown: CancellationToken,
+    started: impl FnOnce(String) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let Some(mut master) = Master::read(instance)? else {
+        return serve(args, instance, None, shutdown, started).await;
+    };
+    let member = Member::start(instance, &master).await?;
+    let caught_up = tokio::select! {
+        caught_up = master::catch_up(instance, &mut master) => caught_up,
+        () = shutdown.cancelled() => Ok(()),
+    };
+    let outcome = match caught_up {
+        Ok(()) if shutdown.is_cancelled() => Ok(()),
+        Ok(()) => {
+            let args = ServerArgs { etcd: master.store(instance), ..args.clone() };
+            serve(&args, instance, Some(&master), shutdown, started).await
+        }
+        Err(problem) => Err(problem),
+    };
+    member.stop().await;
+    outcome
+}
+
+async fn serve(
+    args: &ServerArgs,
+    instance: &Instance,
+    master: Option<&Master>,
     shutdown: CancellationToken,
     started: impl FnOnce(String) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
@@ -59,7 +92,8 @@ pub(crate) async fn run(
         }
         other => other,
     };
-    let (settings, address) = server_node(args, fleet.as_ref(), instance.node().as_ref())?;
+    let (mut settings, address) = server_node(args, fleet.as_ref(), instance.node().as_ref())?;
+    settings.cgroup = master.and_then(|master| master.cgroup.clone());
     let name = settings.node.clone();
     if !args.without_node {
         instance.keep_node(&name)?;
@@ -71,7 +105,7 @@ pub(crate) async fn run(
     api.bootstrap().await.during("cannot make the first objects")?;
 
     let admin = api.client(User::authenticated("kubernetes-admin", &["kubeadm:cluster-admins"]));
-    config::publish_settings(args, admin).await?;
+    config::publish_settings(args, master, admin).await?;
 
     // Stopping is the reverse of starting: the API server goes last, after those who still report to it.
     let serving = CancellationToken::new();

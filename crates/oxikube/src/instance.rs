@@ -12,6 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::compose::Endpoint;
+use crate::master::Master;
 use crate::problem::{Problem, file};
 
 /// Format of the data directory.
@@ -176,7 +177,12 @@ impl Instance {
     /// What the node of this directory is told, as far as that is written down.
     pub(crate) fn node_settings(&self) -> Result<NodeSettings, Problem> {
         let written = NodeFiles::new(&self.root).settings().map_err(|e| Problem::new(e.to_string()))?;
-        Ok(written.unwrap_or_else(|| NodeSettings::new(&self.name().unwrap_or_else(|| "oxikube".to_owned()), "")))
+        let mut settings =
+            written.unwrap_or_else(|| NodeSettings::new(&self.name().unwrap_or_else(|| "oxikube".to_owned()), ""));
+        if let Some(master) = Master::read(self)? {
+            settings.cgroup = master.cgroup;
+        }
+        Ok(settings)
     }
 
     /// Whether the server runs, was stopped, or crashed.

@@ -15,6 +15,7 @@ mod join;
 mod leader;
 mod logging;
 mod manifests;
+mod master;
 mod notify;
 mod plain;
 mod preflight;

@@ -11,8 +11,16 @@ const PROGRAMS: [&str; 1] = ["nft"];
 /// Below this a node would be tainted at once, in MiB.
 const FREE: u64 = 1024;
 
-/// Looks at everything that a machine needs, and names all that is missing. Ports come with the flag that chooses another.
-pub(crate) fn check(directory: &Path, ports: &[(u16, &str)]) -> Result<(), Problem> {
+/// A port that has to be free, and the flag that chooses another, where one does.
+pub(crate) type Port = (u16, Option<&'static str>);
+
+/// Ports of a member of etcd, which are the same on every master.
+pub(crate) fn etcd_ports() -> impl Iterator<Item = Port> {
+    cluster::etcd::PORTS.into_iter().map(|port| (port, None))
+}
+
+/// Looks at everything that a machine needs, and names all that is missing.
+pub(crate) fn check(directory: &Path, ports: &[Port]) -> Result<(), Problem> {
     let mut wrong = Vec::new();
     wrong.extend(capabilities::check().err().map(|problem| problem.0));
     let missing = PROGRAMS.iter().filter(|program| !is_installed(program));
@@ -21,9 +29,8 @@ pub(crate) fn check(directory: &Path, ports: &[(u16, &str)]) -> Result<(), Probl
     );
     let taken = ports.iter().filter(|(port, _)| TcpListener::bind(("0.0.0.0", *port)).is_err());
     wrong.extend(taken.map(|(port, flag)| {
-        format!(
-            "port {port} is taken by another program; stop it ('ss -tlnp' says which) or choose another with {flag}"
-        )
+        let other = flag.map(|flag| format!(" or choose another with {flag}")).unwrap_or_default();
+        format!("port {port} is taken by another program; stop it ('ss -tlnp' says which){other}")
     }));
     if let Err(error) = sys::cgroup::Cgroups::detect() {
         wrong.push(format!("control groups are not mounted ({error}); mount them, or boot with systemd"));

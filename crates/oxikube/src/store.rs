@@ -1,5 +1,6 @@
 //! The store of an API server: the embedded one in the data directory, or an etcd cluster.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,6 +32,20 @@ pub(crate) struct EtcdArgs {
 }
 
 impl EtcdArgs {
+    /// Members beside the masters at these addresses, the one at `own` first; what is shown to them is below the folder `pki`.
+    pub(crate) fn of_members(pki: &Path, own: IpAddr, all: impl IntoIterator<Item = IpAddr>) -> Self {
+        let mut addresses: Vec<IpAddr> = all.into_iter().collect();
+        addresses.sort_by_key(|address| *address != own);
+        let key = |name: &str| Some(pki.join(name));
+        Self {
+            etcd_servers: addresses.into_iter().map(cluster::etcd::client_url).collect(),
+            etcd_cafile: key("etcd/ca.crt"),
+            etcd_certfile: key("apiserver-etcd-client.crt"),
+            etcd_keyfile: key("apiserver-etcd-client.key"),
+            etcd_prefix: "/registry".into(),
+        }
+    }
+
     /// Whether there is an etcd cluster.
     pub(crate) fn is_given(&self) -> bool {
         !self.etcd_servers.is_empty()

@@ -14,6 +14,7 @@ mod index;
 mod keys;
 mod leases;
 mod members;
+mod membership;
 mod options;
 mod owner;
 mod snapshot;
@@ -30,6 +31,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub use membership::{Member, Membership, MembershipError};
 pub use options::{OpenError, Options, Tls};
 pub use snapshot::{restore, save};
 

@@ -55,6 +55,7 @@ pub(crate) async fn stop_all(instance: &Instance, name: Option<&str>) -> Result<
         State::Stopped => name.map(str::to_owned).or_else(|| instance.name()).unwrap_or_else(|| "oxikube".to_owned()),
     };
     let ownership = instance.own()?;
+    compose::end_member(instance).await?;
     compose::take_machines_down(instance).await?;
     compose::teardown(instance, &name).await?;
     println!("containers and network removed");

@@ -1,6 +1,9 @@
 //! `oxikube join`: makes this machine a node of a cluster, as kubeadm does. Every step looks first whether it was done
 //! already, so that a join that broke off can be run again.
 
+mod control_plane;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -21,6 +24,7 @@ use crate::compose;
 use crate::identity;
 use crate::instance::{Instance, State};
 use crate::join::{self, Endpoint};
+use crate::master::Master;
 use crate::preflight;
 use crate::problem::{During, Problem};
 use crate::progress::Progress;
@@ -42,6 +46,12 @@ pub(crate) struct JoinArgs {
     /// Trust whoever knows the token, without a fingerprint
     #[arg(long)]
     discovery_token_unsafe_skip_ca_verification: bool,
+    /// Make it one more master, where masters share an etcd
+    #[arg(long)]
+    control_plane: bool,
+    /// The key of what masters share, which 'oxikube init --upload-certs' printed
+    #[arg(long, value_name = "KEY", requires = "control_plane")]
+    certificate_key: Option<String>,
     /// Name of the node [default: the host's]
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
@@ -61,33 +71,40 @@ pub(crate) struct JoinArgs {
 
 pub(crate) async fn run(args: JoinArgs) -> Result<(), Problem> {
     let instance = Instance::new(&args.data.data_dir);
-    let files = NodeFiles::new(instance.root());
     let name = compose::node_name(args.node_name.as_ref())?;
+    let deadline = Instant::now() + args.timeout;
+    let mut progress = Progress::new();
+    let (what, log, joined) = if args.control_plane {
+        let joining = control_plane::Joining { args: &args, instance: &instance, name: &name };
+        ("master", "server", tokio::time::timeout_at(deadline, joining.run(&mut progress)).await)
+    } else {
+        ("node", "node", tokio::time::timeout_at(deadline, node(&args, &instance, &name, &mut progress)).await)
+    };
+    joined.unwrap_or_else(|_| {
+        Err(Problem::new(format!(
+            "this machine did not become a {what} within {} s; run the same command again, and see {}",
+            args.timeout.as_secs(),
+            instance.path(&format!("logs/{log}.log")).display()
+        )))
+    })
+}
+
+/// Makes the machine a node that is no master.
+async fn node(args: &JoinArgs, instance: &Instance, name: &str, progress: &mut Progress) -> Result<(), Problem> {
+    let files = NodeFiles::new(instance.root());
     let known = files.settings().during("cannot tell what this machine was")?;
-    is_free(&instance, known.as_ref(), &name)?;
-    let token = trust(&args)?;
+    is_free(instance, known.as_ref(), name)?;
+    let token = trust(args)?;
     let runs = matches!(instance.state()?, State::Up(_));
     if !runs {
-        preflight::check(instance.root(), &[(args.kubelet_port, "--kubelet-port")])?;
+        preflight::check(instance.root(), &[(args.kubelet_port, Some("--kubelet-port"))])?;
     }
-    let joining = Joining { args: &args, instance: &instance, files, name: &name, token: &token };
-    let deadline = Instant::now() + args.timeout;
-    let work = async {
-        let mut progress = Progress::new();
-        let node = match runs {
-            true => None,
-            false => Some(joining.start(known, &mut progress).await?),
-        };
-        joining.ready(node, &mut progress).await
+    let joining = Joining { args, instance, files, name, token: &token };
+    let started = match runs {
+        true => None,
+        false => Some(joining.start(known, progress).await?),
     };
-    match tokio::time::timeout_at(deadline, work).await {
-        Ok(joined) => joined,
-        Err(_) => Err(Problem::new(format!(
-            "this machine did not become a node within {} s; run the same command again, and see {}",
-            args.timeout.as_secs(),
-            instance.path("logs/node.log").display()
-        ))),
-    }
+    joining.ready(started, progress).await
 }
 
 /// Refuses a directory that is something else than this node.
@@ -98,6 +115,9 @@ fn is_free(instance: &Instance, known: Option<&NodeSettings>, name: &str) -> Res
             "{root} belongs to the node {}; take it out of its cluster with 'oxikube reset' first, or choose another --data-dir",
             known.node
         ))),
+        None if Master::read(instance)?.is_some() => {
+            Err(Problem::new(format!("{root} is a master's; take it out of its cluster with 'oxikube reset' first")))
+        }
         None if instance.path("pki/ca.key").exists() => Err(Problem::new(format!(
             "{root} holds a cluster of its own; remove it with 'oxikube reset' first, or choose another --data-dir"
         ))),
@@ -146,7 +166,7 @@ impl Joining<'_> {
         if !self.has_certificate(known.is_some()).await {
             progress.start("asking for the node's certificate");
             found.server = endpoint.url();
-            self.identify(known, &found).await?;
+            self.identify(known, found).await?;
             progress.done("the node has its certificate");
         }
         progress.start("starting the node");
@@ -161,20 +181,24 @@ impl Joining<'_> {
     }
 
     /// Gets the node's certificate by the token. What the node is told is written last: that makes it one.
-    async fn identify(&self, known: Option<NodeSettings>, found: &Discovered) -> Result<(), Problem> {
+    async fn identify(&self, known: Option<NodeSettings>, mut found: Discovered) -> Result<(), Problem> {
         let bootstrap = join::client(&self.args.endpoint, Some(&found.ca), Some(self.token))?;
         let settings = match known {
             Some(known) => known,
             None => {
                 clash(&bootstrap, self.name).await?;
-                settings(self.args, &bootstrap, self.name).await?
+                settings(self.args, &told(&bootstrap).await?, self.name)?
             }
         };
+        if !settings.servers.is_empty() {
+            // There are several, and the node has a balancer of its own.
+            found.server = format!("https://{}", cluster::node::BALANCER);
+        }
         drop(self.instance.own()?);
         let failed = "cannot prepare the node's keys";
         pki::save(&self.files.ca(), &found.ca, 0o644).during(failed)?;
         let got = identity::request(&bootstrap, &settings).await.during("the node gets no certificate")?;
-        identity::save(&self.files, &settings, found, got)?;
+        identity::save(&self.files, &settings, &found, got)?;
         self.files.save_settings(&settings).during("cannot write down what the node is")
     }
 
@@ -206,27 +230,29 @@ async fn clash(client: &kube::Client, name: &str) -> Result<(), Problem> {
     }
 }
 
-/// What the cluster tells its nodes, and what this one is told beside.
-async fn settings(args: &JoinArgs, client: &kube::Client, name: &str) -> Result<NodeSettings, Problem> {
-    let failed = "cannot read what the cluster tells its nodes";
+/// What the cluster tells its nodes and masters.
+async fn told(client: &kube::Client) -> Result<BTreeMap<String, String>, Problem> {
     let map = Api::<ConfigMap>::namespaced(client.clone(), "kube-system").get_opt(cluster::node::CONFIG_MAP).await;
-    let map = map.during(failed)?.ok_or_else(|| {
+    let map = map.during("cannot read what the cluster tells its nodes")?.ok_or_else(|| {
         Problem::new(
             "this cluster does not say what its nodes have to know; it was started by neither 'oxikube init' nor 'up'",
         )
     })?;
-    let text = map.data.unwrap_or_default().remove(cluster::node::CONFIG_KEY).unwrap_or_default();
-    let common: NodeSettings = serde_json::from_str(&text).during(failed)?;
-    let address = match args.node_ip {
-        Some(address) => address,
-        None => compose::advertise_address()?,
-    };
+    Ok(map.data.unwrap_or_default())
+}
+
+/// The same for this node, and what it is told beside.
+fn settings(args: &JoinArgs, told: &BTreeMap<String, String>, name: &str) -> Result<NodeSettings, Problem> {
+    let text = told.get(cluster::node::CONFIG_KEY).map(String::as_str).unwrap_or_default();
+    let common: NodeSettings =
+        serde_json::from_str(text).during("cannot understand what the cluster tells its nodes")?;
     Ok(NodeSettings {
         node: name.to_owned(),
-        address: Some(address),
+        address: Some(args.node_ip.map_or_else(compose::advertise_address, Ok)?),
         kubelet_port: args.kubelet_port,
         cgroup: args.cgroup_root.clone(),
         bootstrap: true,
+        servers: cluster::node::servers(told),
         ..common
     })
 }

@@ -1,8 +1,15 @@
 //! `oxikube node`: kubelet, container engine, service proxy, resolver and gateway of one node, in one process.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use clap::Args;
 use cluster::balancer::Balancer;
-use cluster::node::NodeFiles;
+use cluster::node::{NodeFiles, NodeSettings};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::runtime::watcher;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::DataDir;
@@ -42,7 +49,8 @@ pub(crate) async fn run(args: NodeArgs, shutdown: CancellationToken) -> Result<(
     let kubelet = node.kubelet_config(&instance, address, compose::serving(&files, settings.bootstrap));
     // One identity for all: what a node's proxy, resolver and gateway have to read, nodes may read.
     let client = identity.client();
-    let clients = Clients { kubelet: client.clone(), proxy: client.clone(), dns: client.clone(), gateway: client };
+    let clients =
+        Clients { kubelet: client.clone(), proxy: client.clone(), dns: client.clone(), gateway: client.clone() };
     let mut roles = Roles::new(shutdown);
     let stop = roles.stop();
     roles.run("identity", async move {
@@ -53,7 +61,13 @@ pub(crate) async fn run(args: NodeArgs, shutdown: CancellationToken) -> Result<(
     });
     if !settings.servers.is_empty() {
         let listener = compose::bind(cluster::node::BALANCER, "another program's configuration").await?;
-        roles.run("balancer", Balancer::new(settings.servers.clone()).run(listener, roles.stop()));
+        let balancer = Balancer::new(settings.servers.clone());
+        if settings.bootstrap {
+            let following = follow_masters(client.clone(), balancer.clone(), files.clone(), settings.clone());
+            let stop = roles.stop();
+            roles.run("masters", async move { stop.run_until_cancelled(following).await.unwrap_or_default() });
+        }
+        roles.run("balancer", balancer.run(listener, roles.stop()));
     }
     node.run(&mut roles, &instance, kubelet, clients).await?;
     ownership.record(&Running {
@@ -66,4 +80,30 @@ pub(crate) async fn run(args: NodeArgs, shutdown: CancellationToken) -> Result<(
     roles.wait().await;
     node.engine.close().await;
     ownership.release()
+}
+
+/// Has the balancer know the masters that come and go, and the node, too, when it is started again.
+async fn follow_masters(client: kube::Client, balancer: Arc<Balancer>, files: NodeFiles, mut settings: NodeSettings) {
+    const PAUSE: Duration = Duration::from_secs(5);
+    let maps = Api::<ConfigMap>::namespaced(client, "kube-system");
+    let mut states = std::pin::pin!(watcher::watch_object(maps, cluster::node::CONFIG_MAP));
+    while let Some(state) = states.next().await {
+        let servers = match state {
+            Ok(map) => cluster::node::servers(&map.and_then(|map| map.data).unwrap_or_default()),
+            Err(error) => {
+                tracing::debug!(%error, "watching the masters");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        if servers.is_empty() || servers == settings.servers {
+            continue;
+        }
+        tracing::info!(?servers, "these are the masters now");
+        balancer.set(servers.clone());
+        settings.servers = servers;
+        if let Err(error) = files.save_settings(&settings) {
+            tracing::warn!(%error, "the masters cannot be written down");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::ServerArgs;
 use crate::compose;
 use crate::instance::{Instance, Running, claim_name};
+use crate::master::Master;
 use crate::problem::{During, Problem};
 use crate::{logging, notify};
 
@@ -12,6 +13,10 @@ pub(crate) fn run(args: ServerArgs) -> Result<(), Problem> {
     logging::start(&args.log);
     let instance = Instance::new(&args.data.data_dir);
     let ownership = instance.own()?;
+    let args = match Master::read(&instance)? {
+        Some(master) => master.args(&args, &instance)?,
+        None => args,
+    };
     // What carries the name on a host is a node's.
     let _name = (!args.without_node).then(|| claim_name(&args.name)).transpose()?;
     instance.keep_name(&args.name)?;

@@ -1,10 +1,11 @@
 //! From the command line to the configurations of the roles.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use apiserver::{Config, KeyPair};
 use cluster::machines;
-use cluster::node::{CONFIG_KEY, CONFIG_MAP, NodeSettings};
+use cluster::node::{CONFIG_KEY, CONFIG_MAP, MASTER_KEY, NodeSettings, server_key};
 use cluster::pki::{Leaf, Pair, Pki};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -14,6 +15,7 @@ use serde_json::json;
 
 use super::Fleet;
 use crate::cli::ServerArgs;
+use crate::master::Master;
 use crate::problem::{During, Problem};
 
 /// The node's name: the host's, in lower case.
@@ -68,18 +70,33 @@ pub(super) fn common_settings(args: &ServerArgs) -> NodeSettings {
     }
 }
 
-/// Publishes that, for machines that join.
-pub(super) async fn publish_settings(args: &ServerArgs, client: kube::Client) -> Result<(), Problem> {
+/// Publishes that, for machines that join; and where several masters are, each says where it is.
+pub(super) async fn publish_settings(
+    args: &ServerArgs,
+    master: Option<&Master>,
+    client: kube::Client,
+) -> Result<(), Problem> {
     let failed = "cannot publish what nodes are told";
     let settings = serde_json::to_string_pretty(&common_settings(args)).during(failed)?;
-    let map = json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": CONFIG_MAP, "namespace": "kube-system"},
-        "data": {CONFIG_KEY: settings},
-    });
+    let mut common = BTreeMap::from([(CONFIG_KEY.to_owned(), settings)]);
+    let mut parts = Vec::new();
+    if let Some(master) = master {
+        common.insert(MASTER_KEY.to_owned(), serde_json::to_string(&master.flags).during(failed)?);
+        let address = SocketAddr::new(master.address, args.api_port).to_string();
+        parts.push((format!("oxikube-{}", master.name), BTreeMap::from([(server_key(&master.name), address)])));
+    }
+    parts.push(("oxikube".to_owned(), common));
     let api = Api::<ConfigMap>::namespaced(client, "kube-system");
-    let params = PatchParams::apply("oxikube").force();
-    api.patch(CONFIG_MAP, &params, &Patch::Apply(&map)).await.map(drop).during(failed)
+    for (owner, data) in parts {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": CONFIG_MAP, "namespace": "kube-system"},
+            "data": data,
+        });
+        let params = PatchParams::apply(&owner).force();
+        api.patch(CONFIG_MAP, &params, &Patch::Apply(&map)).await.during(failed)?;
+    }
+    Ok(())
 }
 
 /// A lease ends before the node counts as silent, and is renewed several times in between. 40 seconds are upstream's.

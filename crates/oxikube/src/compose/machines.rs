@@ -3,9 +3,9 @@
 //! A machine's processes are no part of the server: they go on when the server is killed, and the next server takes them up.
 //! With one master the server is it, and the host has a node; with several the machines have all of the cluster.
 
-mod etcd;
+pub(super) mod etcd;
 mod masters;
-mod process;
+pub(super) mod process;
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -186,7 +186,8 @@ impl Fleet {
         list.extend(self.machines.iter().map(|machine| {
             let mut arguments = process::command("node", &Part::Node.directory(machine));
             arguments.extend(log.clone());
-            Process { machine: machine.clone(), part: Part::Node, program: own.clone(), arguments }
+            let netns = Some(machine.netns());
+            Process { machine: machine.clone(), netns, part: Part::Node, program: own.clone(), arguments }
         }));
         Ok(list)
     }

@@ -13,7 +13,7 @@ const PACKAGE: &str = "etcd-server";
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Where it is; on Debian it is installed when it is missing.
-pub(super) async fn program() -> Result<PathBuf, Problem> {
+pub(crate) async fn program() -> Result<PathBuf, Problem> {
     if let Some(program) = find("etcd") {
         return Ok(program);
     }

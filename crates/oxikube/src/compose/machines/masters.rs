@@ -90,6 +90,7 @@ impl Fleet {
         let processes = self.master_machines().flat_map(|machine| {
             let process = |part, program: &Path, arguments| Process {
                 machine: machine.clone(),
+                netns: Some(machine.netns()),
                 part,
                 program: program.to_owned(),
                 arguments,
@@ -107,9 +108,6 @@ impl Fleet {
 
     /// The command line of a master: it has its own member of etcd asked first.
     fn master_args(&self, machine: &Machine, members: &[(String, IpAddr)]) -> ServerArgs {
-        let mut addresses: Vec<IpAddr> = members.iter().map(|(_, address)| *address).collect();
-        addresses.sort_by_key(|address| *address != IpAddr::V4(machine.address));
-        let key = |name: &str| Some(pki(machine).join(name));
         let audit = |path: &PathBuf| PathBuf::from(format!("{}.{}", path.display(), machine.name));
         ServerArgs {
             data: DataDir { data_dir: Part::Master.directory(machine) },
@@ -119,13 +117,11 @@ impl Fleet {
             hostname_override: Some(machine.name.clone()),
             node_ip: Some(machine.address.into()),
             audit_log_path: self.args.audit_log_path.as_ref().map(audit),
-            etcd: EtcdArgs {
-                etcd_servers: addresses.into_iter().map(cluster::etcd::client_url).collect(),
-                etcd_cafile: key("etcd/ca.crt"),
-                etcd_certfile: key("apiserver-etcd-client.crt"),
-                etcd_keyfile: key("apiserver-etcd-client.key"),
-                etcd_prefix: "/registry".into(),
-            },
+            etcd: EtcdArgs::of_members(
+                &pki(machine),
+                machine.address.into(),
+                members.iter().map(|(_, address)| *address),
+            ),
             ..self.args.clone()
         }
     }

@@ -47,7 +47,7 @@ impl Part {
     }
 
     /// Its data directory.
-    pub(super) fn directory(self, machine: &Machine) -> PathBuf {
+    pub(crate) fn directory(self, machine: &Machine) -> PathBuf {
         match self {
             Self::Node => machine.root.clone(),
             other => machine.root.join(other.name()),
@@ -62,7 +62,7 @@ impl Part {
     }
 
     /// Asks its process to end, and kills it when it does not.
-    pub(super) async fn end(self, pid: i32) -> Result<(), Problem> {
+    pub(crate) async fn end(self, pid: i32) -> Result<(), Problem> {
         end(pid, if self == Self::Etcd { PATIENCE_OF_ETCD } else { PATIENCE }).await
     }
 
@@ -91,17 +91,19 @@ pub(super) fn command(name: &str, directory: &Path) -> Vec<String> {
 
 /// A process that is to run.
 #[derive(Debug, Clone)]
-pub(super) struct Process {
-    pub(super) machine: Machine,
-    pub(super) part: Part,
+pub(crate) struct Process {
+    pub(crate) machine: Machine,
+    /// Where the machine is made on this one: its network namespace.
+    pub(crate) netns: Option<PathBuf>,
+    pub(crate) part: Part,
     /// Program and arguments; it is started on the machine.
-    pub(super) program: PathBuf,
-    pub(super) arguments: Vec<String>,
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<String>,
 }
 
 impl Process {
     /// Keeps it running until `shutdown`.
-    pub(super) async fn supervise(self, shutdown: CancellationToken) {
+    pub(crate) async fn supervise(self, shutdown: CancellationToken) {
         let (first, longest) = self.part.pause();
         let (mut pause, machine, part) = (first, &self.machine.name, self.part.name());
         loop {
@@ -154,8 +156,11 @@ impl Process {
         let errors = log.try_clone().map_err(|e| file(&path, &e))?;
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
-        let started = sys::namespace::within_net(&self.machine.netns(), || command.spawn());
-        started.during("cannot start the process")
+        let failed = "cannot start the process";
+        match &self.netns {
+            Some(netns) => sys::namespace::within_net(netns, || command.spawn()).during(failed),
+            None => command.spawn().during(failed),
+        }
     }
 }
 
