@@ -70,7 +70,7 @@ impl Page {
              mount --bind {data} /var/lib/oxikube\n\
              export PATH={place}/bin:$PATH OXIKUBE_NAME={name}\n\
              end() {{ code=$?; set +e; kill $(jobs -p) 2>/dev/null; wait; \
-             if [ $code != 0 ]; then tail -n 30 {place}/*.log /var/lib/oxikube/logs/server.log; fi >&2; \
+             if [ $code != 0 ]; then tail -n 30 {place}/*.log /var/lib/oxikube/logs/server.log 2>/dev/null; fi >&2; \
              for own in kubelet oxikube; do [ ! -e /var/lib/$own/VERSION ] || oxikube down --data-dir /var/lib/$own; done >/dev/null; exit $code; }}\n\
              trap end EXIT\n\
              cd {place}/work\n{before}\n",
