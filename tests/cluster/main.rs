@@ -16,6 +16,7 @@ mod masters;
 mod names;
 mod nginx_story;
 mod nodes;
+mod pages;
 mod refusals;
 mod roles;
 mod scaling;
