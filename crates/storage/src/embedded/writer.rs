@@ -213,11 +213,12 @@ impl Writer {
         self.log_end += bytes;
         self.log_length += bytes;
         self.tree.publish(batch.events);
-        for (reply, entry, revision) in batch.answers {
-            answer(reply, Ok((entry, revision)));
-        }
+        // Who hears that a write was taken finds the store well.
         if self.stopped.lock().take().is_some() {
             tracing::warn!("there is room on the disk again, the store takes writes");
+        }
+        for (reply, entry, revision) in batch.answers {
+            answer(reply, Ok((entry, revision)));
         }
         Ok(())
     }
