@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test both are assertions")]
 
+mod addresses;
 mod api;
 mod bad_input;
 mod control_planes;
@@ -15,6 +16,7 @@ mod masters;
 mod names;
 mod nginx_story;
 mod nodes;
+mod pages;
 mod refusals;
 mod roles;
 mod scaling;

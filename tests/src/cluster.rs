@@ -321,7 +321,7 @@ pub(crate) fn collect(mut command: Command, stdin: Option<&str>) -> Output {
     }
 }
 
-fn workspace() -> PathBuf {
+pub(crate) fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }

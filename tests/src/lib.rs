@@ -9,6 +9,7 @@ mod etcd;
 mod machine;
 mod machines;
 mod network;
+mod page;
 mod wait;
 
 pub use cluster::{Cluster, Output, binary};
@@ -16,4 +17,5 @@ pub use engine::{Daemon, Engine};
 pub use etcd::Etcd;
 pub use machine::Machine;
 pub use machines::signal;
+pub use page::Page;
 pub use wait::eventually;

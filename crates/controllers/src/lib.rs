@@ -13,6 +13,7 @@ mod daemonset;
 mod deployment;
 mod disruption;
 mod endpointslice;
+mod endpointslicemirroring;
 mod ephemeralvolume;
 mod garbagecollector;
 mod ingress;
@@ -28,9 +29,11 @@ mod replicaset;
 mod resourcequota;
 mod rootca;
 mod serviceaccount;
+mod servicecidrs;
 mod servicelb;
 mod statefulset;
 mod tainteviction;
+mod ttl;
 mod ttlafterfinished;
 mod volumeexpand;
 mod volumeprotection;
@@ -115,6 +118,9 @@ fn all(context: &Context, shutdown: &CancellationToken) -> Vec<(&'static str, Ru
         ("persistentvolume-expander", Box::pin(volumeexpand::run(context(), stop()))),
         ("ephemeral-volume", Box::pin(ephemeralvolume::run(context(), stop()))),
         ("local-path", Box::pin(localpath::run(context(), stop()))),
+        ("endpointslice-mirroring", Box::pin(endpointslicemirroring::run(context(), stop()))),
+        ("ttl", Box::pin(ttl::run(context(), stop()))),
+        ("service-cidrs", Box::pin(servicecidrs::run(context(), stop()))),
         ("endpoints", Box::pin(endpointslice::run_endpoints(context(), stop()))),
     ]
 }

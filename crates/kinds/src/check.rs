@@ -216,6 +216,15 @@ pub(crate) fn ip(at: &At<'_>, errors: &mut Errors) {
     }
 }
 
+/// A network, IPv4 or IPv6.
+pub(crate) fn cidr(at: &At<'_>, errors: &mut Errors) -> Option<ipnet::IpNet> {
+    let network = at.str().trim().parse().ok();
+    if network.is_none() {
+        errors.push(at.invalid("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"));
+    }
+    network
+}
+
 /// An amount that is not negative. Other spellings than text were numbers in the request.
 pub(crate) fn quantity(at: &At<'_>, errors: &mut Errors) -> Option<api::Quantity> {
     match amount(at.value) {

@@ -39,6 +39,7 @@ pub fn rules(gvk: &GroupVersionKind) -> &'static Rules {
         ("scheduling.k8s.io", "PriorityClass") => &misc::PRIORITY_CLASS,
         ("networking.k8s.io", "NetworkPolicy") => &misc::NETWORK_POLICY,
         ("networking.k8s.io", "Ingress") => &misc::INGRESS,
+        ("networking.k8s.io", "ServiceCIDR") => &misc::SERVICE_CIDR,
         ("policy", "PodDisruptionBudget") => &misc::DISRUPTION_BUDGET,
         ("storage.k8s.io", kind) => storage::rules(kind),
         ("certificates.k8s.io", "CertificateSigningRequest") => &certificates::SIGNING_REQUEST,

@@ -29,6 +29,10 @@ fn deployment(spec: Value) -> Value {
     json!({"metadata": {"name": "d"}, "spec": all})
 }
 
+fn ranges(cidrs: &[&str]) -> Value {
+    json!({"metadata": {"name": "r"}, "spec": {"cidrs": cidrs}})
+}
+
 /// A set whose container has something mounted.
 fn stateful_set(mounted: &str, claims: Value) -> Value {
     let mut template = template();
@@ -77,6 +81,15 @@ fn objects_that_pass_or_are_refused() {
             deployment(json!({"strategy": {"type": "Recreate", "rollingUpdate": {}}})),
             "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'",
         ),
+        ("networking.k8s.io/v1", "ServiceCIDR", ranges(&["10.1.0.0/24", "fd00::/108"]), ""),
+        ("networking.k8s.io/v1", "ServiceCIDR", ranges(&[]), "spec.cidrs: Required value: at least one CIDR required"),
+        (
+            "networking.k8s.io/v1",
+            "ServiceCIDR",
+            ranges(&["10.1.0.0/24", "10.2.0.0/24"]),
+            "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
+        ),
+        ("networking.k8s.io/v1", "ServiceCIDR", ranges(&["10.1.0.0"]), "spec.cidrs[0]: Invalid value: \"10.1.0.0\""),
         ("apps/v1", "StatefulSet", stateful_set("data", json!([{"metadata": {"name": "data"}, "spec": {}}])), ""),
         (
             "apps/v1",
@@ -300,6 +313,14 @@ fn changes_that_are_refused() {
             json!({"spec": {"serviceName": "b"}}),
             "spec: Forbidden: updates to statefulset spec for fields other than 'replicas'",
         ),
+        (
+            "networking.k8s.io/v1",
+            "ServiceCIDR",
+            ranges(&["10.1.0.0/24"]),
+            ranges(&["10.2.0.0/24"]),
+            "spec.cidrs: Invalid value: [\"10.2.0.0/24\"]: field is immutable",
+        ),
+        ("networking.k8s.io/v1", "ServiceCIDR", ranges(&["10.1.0.0/24"]), ranges(&["10.1.0.0/24", "fd00::/108"]), ""),
         (
             "v1",
             "Service",

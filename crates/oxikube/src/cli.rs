@@ -136,7 +136,7 @@ pub(crate) struct ServerArgs {
     #[arg(long, default_value_t = 6443, value_name = "PORT")]
     pub(crate) api_port: u16,
     /// Name of the instance, which its bridge, cgroups and nftables table carry
-    #[arg(long, default_value = "oxikube")]
+    #[arg(long, env = "OXIKUBE_NAME", default_value = "oxikube")]
     pub(crate) name: String,
     /// Machines, this one counted; the others are network namespaces on it [default: as before, 1 at first]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=200))]

@@ -4,6 +4,7 @@
 //! which libcontainer runs), reaps them, writes their logs, keeps their exit codes on disk, and outlives the server.
 //! The engine talks to it over a unix socket: see [`protocol`].
 
+mod devices;
 mod helper;
 mod log;
 mod pause;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc::SIGKILL;
 
+use crate::devices::{self, Allowed};
 use crate::{Result, SysError, process};
 
 /// The hierarchies of this machine.
@@ -120,6 +121,15 @@ impl Cgroups {
                 let Some(directory) = self.directory(controller, group) else { return Ok(()) };
                 fs::create_dir_all(&directory).map_err(|e| SysError::at("create cgroup", &directory, e))
             }),
+        }
+    }
+
+    /// Lets the processes of a group (made before) use these devices only. Version 1 has files for that, written by
+    /// whoever makes the group: nothing is done there.
+    pub fn restrict_devices(&self, group: &str, allowed: &[Allowed]) -> Result<()> {
+        match &self.v2 {
+            Some(root) => devices::restrict(&root.join(group.trim_start_matches('/')), allowed),
+            None => Ok(()),
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod conntrack;
+pub mod devices;
 pub mod fd;
 pub mod file;
 pub mod mount;

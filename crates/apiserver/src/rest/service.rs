@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::claims::Claim;
 use crate::context::Context;
+use crate::registry::list::Selection;
 
 pub(crate) async fn claim(
     context: &Context,
@@ -85,14 +86,15 @@ async fn take(context: &Context, service: &Value, asked: &str) -> Result<(String
         let error = FieldError::invalid("spec.clusterIPs", &json!([asked]), why);
         context.kind.invalid(api::meta::name(service), &[error])
     };
+    let ranges = ranges(context).await?;
     if !asked.is_empty() {
         let ip: IpAddr = asked
             .parse()
             .map_err(|_| invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()))?;
-        let range = context.server.config.service_cidr;
-        if !range.contains(&ip) {
+        if !ranges.iter().any(|range| range.contains(&ip)) {
+            let ranges = ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             return Err(invalid(format!(
-                "failed to allocate IP {asked}: the provided IP is not in the valid range. The range of valid IPs is {range}"
+                "failed to allocate IP {asked}: the provided IP is not in the valid range. The range of valid IPs is {ranges}"
             )));
         }
         return match hold(context, service, ip).await {
@@ -102,13 +104,33 @@ async fn take(context: &Context, service: &Value, asked: &str) -> Result<(String
             other => other,
         };
     }
-    for ip in candidates(&context.server.config.service_cidr) {
+    for ip in ranges.iter().flat_map(candidates) {
         match hold(context, service, ip).await {
             Err(error) if error.reason == "AlreadyExists" => {}
             other => return other,
         }
     }
     Err(ApiError::internal("failed to allocate a serviceIP: range is full"))
+}
+
+/// Where addresses are taken from: this server's range, and those of ServiceCIDRs that are ready.
+async fn ranges(context: &Context) -> Result<Vec<IpNet>, ApiError> {
+    let own = context.server.config.service_cidr;
+    let mut ranges = vec![own];
+    for object in context.server.own("networking.k8s.io", "servicecidrs", "")?.select(&Selection::default()).await? {
+        ranges.extend(usable(&object.tree()?).filter(|range| range.addr().is_ipv4() == own.addr().is_ipv4()));
+    }
+    ranges.dedup();
+    Ok(ranges)
+}
+
+/// The networks of a ServiceCIDR that addresses may be taken from.
+fn usable(range: &Value) -> impl Iterator<Item = IpNet> {
+    let mut conditions = range.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let ready = conditions.any(|c| api::meta::at(c, "/type") == "Ready" && api::meta::at(c, "/status") == "True");
+    let cidrs = range.pointer("/spec/cidrs").and_then(Value::as_array).into_iter().flatten();
+    let cidrs = cidrs.filter(move |_| ready).filter(|_| !api::meta::is_deleting(range));
+    cidrs.filter_map(|cidr| cidr.as_str()?.parse().ok())
 }
 
 /// Makes the object that holds an address; returns the address and the object's uid.

@@ -1,6 +1,5 @@
-//! Which addresses a Service has, and how they are cut into slices. Pure.
+//! Which addresses a Service has. Pure.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,25 +8,15 @@ use k8s_openapi::api::discovery::v1::{
     Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::ObjectMeta;
 
-use crate::common::owner::controller_reference;
+use super::pack::{self, Frame, Groups, Plan};
+use super::{MANAGED_BY, SERVICE_NAME};
 use crate::common::pods;
 
 /// Endpoints in a slice at most.
 const MAX: usize = 100;
-pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 pub(super) const HEADLESS: &str = "service.kubernetes.io/headless";
-
-/// What is to be written.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub(super) create: Vec<EndpointSlice>,
-    pub(super) update: Vec<EndpointSlice>,
-    pub(super) delete: Vec<EndpointSlice>,
-}
 
 pub(super) fn is_headless(service: &Service) -> bool {
     service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()) == Some("None")
@@ -40,27 +29,19 @@ pub(super) fn plan(
     existing: &[Arc<EndpointSlice>],
     zone: impl Fn(&str) -> Option<String>,
 ) -> Plan {
-    let families = families(service);
+    let (families, frame) = (families(service), frame(service));
     let mut plan = Plan::default();
     for family in &families {
-        let mut groups: BTreeMap<String, (Vec<EndpointPort>, Vec<Endpoint>)> = BTreeMap::new();
+        let mut groups = Groups::new();
         for pod in pods.iter().filter(|pod| !pods::is_finished(pod)) {
             if let Some(endpoint) = endpoint(service, pod, family, &zone) {
-                let ports = ports(service, pod);
-                groups.entry(format!("{ports:?}")).or_insert_with(|| (ports, Vec::new())).1.push(endpoint);
+                pack::add(&mut groups, ports(service, pod), endpoint);
             }
         }
-        let mut slices: Vec<_> = existing.iter().filter(|slice| slice.address_type == *family).cloned().collect();
         if groups.is_empty() {
             groups.insert(String::new(), (Vec::new(), Vec::new()));
         }
-        for (ports, endpoints) in groups.into_values() {
-            let own = |slice: &Arc<EndpointSlice>| slice.ports.clone().unwrap_or_default() == ports;
-            let (mine, others) = slices.into_iter().partition(own);
-            slices = others;
-            fill(service, family, ports, endpoints, mine, &mut plan);
-        }
-        plan.delete.extend(slices.iter().map(|slice| (**slice).clone()));
+        pack::pack(&frame, family, groups, existing, &mut plan);
     }
     let foreign = existing.iter().filter(|slice| !families.contains(&slice.address_type));
     plan.delete.extend(foreign.map(|slice| (**slice).clone()));
@@ -160,70 +141,8 @@ pub(super) fn number(port: &ServicePort, pod: &Pod) -> Option<i32> {
     found.map(|port| port.container_port)
 }
 
-fn key(endpoint: &Endpoint) -> (Option<String>, Vec<String>) {
-    (endpoint.target_ref.as_ref().and_then(|target| target.uid.clone()), endpoint.addresses.clone())
-}
-
-/// Changes as few slices as possible: endpoints stay where they are, new ones go where there is room.
-fn fill(
-    service: &Service,
-    family: &str,
-    ports: Vec<EndpointPort>,
-    endpoints: Vec<Endpoint>,
-    existing: Vec<Arc<EndpointSlice>>,
-    plan: &mut Plan,
-) {
-    let mut wanted: BTreeMap<_, Endpoint> = endpoints.into_iter().map(|endpoint| (key(&endpoint), endpoint)).collect();
-    let mut slices: Vec<EndpointSlice> = existing.iter().map(|slice| (**slice).clone()).collect();
-    for slice in &mut slices {
-        let stay = slice.endpoints.iter().flatten().filter_map(|endpoint| wanted.remove(&key(endpoint)));
-        slice.endpoints = Some(stay.collect());
-    }
-    let mut added = wanted.into_values();
-    for slice in &mut slices {
-        let list = slice.endpoints.get_or_insert_default();
-        list.extend(added.by_ref().take(MAX.saturating_sub(list.len())));
-    }
-    let rest: Vec<_> = added.collect();
-    let fresh: Vec<_> = rest.chunks(MAX).map(|chunk| slice(service, family, &ports, chunk.to_vec())).collect();
-    // One stays, even if it is empty: it says that there is nobody.
-    let used = |slice: &EndpointSlice| slice.endpoints.as_ref().is_some_and(|list| !list.is_empty());
-    let mut keep = !fresh.is_empty() || slices.iter().any(used);
-    if slices.is_empty() && !keep {
-        plan.create.push(slice(service, family, &ports, Vec::new()));
-    }
-    plan.create.extend(fresh);
-    for (mut slice, seen) in slices.into_iter().zip(existing) {
-        if !used(&slice) && keep {
-            plan.delete.push(slice);
-            continue;
-        }
-        keep = true;
-        dress(service, &mut slice.metadata);
-        if !same(&slice, &seen) {
-            plan.update.push(slice);
-        }
-    }
-}
-
-fn same(a: &EndpointSlice, b: &EndpointSlice) -> bool {
-    a.metadata == b.metadata && a.endpoints.clone().unwrap_or_default() == b.endpoints.clone().unwrap_or_default()
-}
-
-fn slice(service: &Service, family: &str, ports: &[EndpointPort], endpoints: Vec<Endpoint>) -> EndpointSlice {
-    let name = service.metadata.name.as_deref().unwrap_or_default();
-    let mut metadata = ObjectMeta {
-        generate_name: Some(format!("{name}-")),
-        namespace: service.metadata.namespace.clone(),
-        owner_references: Some(vec![controller_reference(service)]),
-        ..ObjectMeta::default()
-    };
-    dress(service, &mut metadata);
-    EndpointSlice { metadata, address_type: family.to_owned(), endpoints: Some(endpoints), ports: Some(ports.to_vec()) }
-}
-
-/// Labels: the Service's, and those that say what it is.
-fn dress(service: &Service, meta: &mut ObjectMeta) {
+/// What its slices have in common: the Service's labels, and those that say what they are.
+fn frame(service: &Service) -> Frame {
     let mut labels = service.metadata.labels.clone().unwrap_or_default();
     labels.remove(HEADLESS);
     if is_headless(service) {
@@ -231,5 +150,5 @@ fn dress(service: &Service, meta: &mut ObjectMeta) {
     }
     labels.insert(SERVICE_NAME.into(), service.metadata.name.clone().unwrap_or_default());
     labels.insert(MANAGED_BY.into(), MANAGER.into());
-    meta.labels = Some(labels);
+    Frame { metadata: pack::metadata(service, labels), max: MAX }
 }

@@ -1,17 +1,15 @@
 //! Reads Services, pods and slices, writes slices.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use api::selector::LabelSelector;
 use client::{Change, Informer, ObjectKey, Outcome, Reconciler, Runner, Selection};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::Api;
-use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{self, SERVICE_NAME};
+use super::plan;
+use super::write::{service_of, write};
 use crate::common::expectations::Expectations;
 use crate::context::{Context, start};
 
@@ -64,11 +62,6 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     start(runner, synced, shutdown).await;
 }
 
-fn service_of(meta: &ObjectMeta) -> Option<ObjectKey> {
-    let name = meta.labels.as_ref()?.get(SERVICE_NAME)?;
-    Some(ObjectKey::new(meta.namespace.clone().unwrap_or_default(), name))
-}
-
 /// The selector of a Service that has one.
 pub(super) fn selector(service: &Service) -> Option<LabelSelector> {
     let spec = service.spec.as_ref().filter(|spec| spec.type_.as_deref() != Some("ExternalName"))?;
@@ -109,32 +102,7 @@ impl Reconciler for Slices {
         let mut existing = self.slices.list_namespace(&key.namespace);
         existing.retain(|slice| service_of(&slice.metadata).as_ref() == Some(key));
         let zone = |node: &str| self.nodes.get("", node)?.metadata.labels.as_ref()?.get(ZONE).cloned();
-        self.write(key, plan::plan(&service, &pods, &existing, zone)).await?;
-        Ok(Outcome::Done)
-    }
-}
-
-impl Slices {
-    async fn write(&self, key: &ObjectKey, plan: plan::Plan) -> kube::Result<()> {
-        let api = Api::<EndpointSlice>::namespaced(self.client.clone(), &key.namespace);
-        for slice in &plan.update {
-            api.replace(slice.metadata.name.as_deref().unwrap_or_default(), &PostParams::default(), slice).await?;
-        }
-        if !plan.create.is_empty() {
-            self.expectations.expect(key, plan.create.len(), HashSet::new());
-        }
-        for (done, slice) in plan.create.iter().enumerate() {
-            if let Err(error) = api.create(&PostParams::default(), slice).await {
-                (done..plan.create.len()).for_each(|_| self.expectations.created(key));
-                return Err(error);
-            }
-        }
-        for slice in &plan.delete {
-            match api.delete(slice.metadata.name.as_deref().unwrap_or_default(), &DeleteParams::default()).await {
-                Err(error) if client::write::is_not_found(&error) => {}
-                other => drop(other?),
-            }
-        }
-        Ok(())
+        let plan = plan::plan(&service, &pods, &existing, zone);
+        write(&self.client, &self.expectations, key, &plan).await.map(|()| Outcome::Done)
     }
 }

@@ -5,7 +5,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 
 use super::endpoints::subsets;
-use super::plan::{Plan, plan};
+use super::pack::Plan;
+use super::plan::plan;
 
 fn service(spec: Value) -> Service {
     let mut all = json!({"clusterIP": "10.96.0.1", "ports": [{"name": "web", "port": 80, "targetPort": "http"}]});

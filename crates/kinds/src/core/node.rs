@@ -27,9 +27,7 @@ pub(crate) fn validate(node: &Value) -> Errors {
     let spec = At::field(node, "spec");
     taints(&spec.get("taints"), &mut errors);
     for range in spec.get("podCIDRs").items() {
-        if range.str().parse::<ipnet::IpNet>().is_err() {
-            errors.push(range.invalid("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"));
-        }
+        check::cidr(&range, &mut errors);
     }
     errors
 }

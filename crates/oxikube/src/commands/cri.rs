@@ -20,7 +20,7 @@ pub(crate) struct CriArgs {
     #[command(flatten)]
     pub(crate) log: LogArgs,
     /// Name of the instance, which bridge and cgroups carry
-    #[arg(long, default_value = "oxikube")]
+    #[arg(long, env = "OXIKUBE_NAME", default_value = "oxikube")]
     name: String,
     /// Socket to listen on [default: run/cri.sock in the data directory]
     #[arg(long, value_name = "SOCKET")]

@@ -21,7 +21,7 @@ pub(crate) struct DownArgs {
     #[arg(long)]
     purge: bool,
     /// Name of the instance [default: the one that ran here last]
-    #[arg(long)]
+    #[arg(long, env = "OXIKUBE_NAME")]
     name: Option<String>,
 }
 

@@ -12,6 +12,7 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use serde::{Deserialize, Serialize};
 
+use super::devices;
 use super::protocol::{self, Reply};
 use super::reasons::Reasons;
 
@@ -51,6 +52,7 @@ pub(crate) fn create(job: &str) -> io::Result<()> {
         let bundle = job.pod.join("containers").join(&job.id);
         let built = builder.as_init(&bundle).with_systemd(false).with_detach(true).build();
         let mut container = built.map_err(described)?;
+        devices::restrict(&bundle)?;
         container.start().map_err(described)?;
         container.pid().map(|pid| pid.as_raw()).ok_or_else(|| "the container has no process".to_owned())
     })

@@ -29,9 +29,7 @@ pub(crate) fn validate(service: &Value) -> Errors {
             errors.push(ranges.forbidden("may only be used when `type` is 'LoadBalancer'"));
             break;
         }
-        if range.str().trim().parse::<ipnet::IpNet>().is_err() {
-            errors.push(range.invalid("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"));
-        }
+        check::cidr(&range, &mut errors);
     }
     errors
 }

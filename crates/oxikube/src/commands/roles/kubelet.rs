@@ -27,7 +27,7 @@ pub(crate) struct KubeletArgs {
     #[command(flatten)]
     pub(crate) log: LogArgs,
     /// Name of the instance, which bridge and cgroups carry
-    #[arg(long, default_value = "oxikube")]
+    #[arg(long, env = "OXIKUBE_NAME", default_value = "oxikube")]
     name: String,
     /// Name of the node [default: the host's]
     #[arg(long, value_name = "NAME")]

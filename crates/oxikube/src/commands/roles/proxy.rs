@@ -16,7 +16,7 @@ pub(crate) struct ProxyArgs {
     #[command(flatten)]
     pub(crate) log: LogArgs,
     /// Name of the instance, which the nftables table carries
-    #[arg(long, default_value = "oxikube")]
+    #[arg(long, env = "OXIKUBE_NAME", default_value = "oxikube")]
     name: String,
     /// Name of the node [default: the host's]
     #[arg(long, value_name = "NAME")]
