@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 KUBECTL := .cache/kubectl/bin/kubectl
 IMAGE := target/nginx.tar
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 PACKAGES := build-essential protobuf-compiler libprotobuf-dev etcd-server libseccomp-dev pkg-config nftables iproute2 util-linux curl ca-certificates python3-venv docker-registry busybox-static containerd docker.io
 
 .PHONY: help deps build run test lint bench fuzz package down
@@ -51,8 +52,10 @@ bench: build $(IMAGE) ## Measure, one JSON line each
 fuzz: deps ## Let the fuzz targets run for a minute each
 	fuzz/run.sh 60
 
-package: build ## Make a tar archive and a Debian package in target/package
-	cargo xtask package target/release/oxikube target/package
+package: deps ## Make a tar archive and a Debian package of a static binary in target/package
+	RUSTFLAGS='-C target-feature=+crt-static' LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=/usr/lib/$$(gcc -print-multiarch) \
+	  cargo build --release --target $(HOST) --bin oxikube
+	cargo xtask package target/$(HOST)/release/oxikube target/package
 
 down: ## Stop the cluster of 'make run' and remove it
 	target/release/oxikube down --purge

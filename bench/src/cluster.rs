@@ -77,16 +77,9 @@ impl Cluster {
         until("admin.kubeconfig", async || Api::from_kubeconfig(&path)).await
     }
 
-    /// Runs a command of the binary on this cluster.
-    pub(crate) async fn oxikube(&self, arguments: &[&str]) -> Result<(), Failure> {
-        let mut command = Command::new(&self.binary);
-        command.env("OXIKUBE_DATA_DIR", &self.directory).args(arguments).stdin(Stdio::null());
-        let output = command.output().await?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let words = String::from_utf8_lossy(&output.stderr);
-        Err(Failure::Other(format!("oxikube {}: {}", arguments.join(" "), words.trim())))
+    /// Runs a command of the binary on this cluster; tells what it says.
+    pub(crate) async fn oxikube(&self, arguments: &[&str]) -> Result<String, Failure> {
+        said(Command::new(&self.binary).env("OXIKUBE_DATA_DIR", &self.directory).args(arguments)).await
     }
 
     /// Process id of what runs on another machine of this cluster.
@@ -148,6 +141,16 @@ impl Cluster {
     fn log(&self) -> PathBuf {
         self.directory.join("bench.log")
     }
+}
+
+/// What a command says.
+pub(crate) async fn said(command: &mut Command) -> Result<String, Failure> {
+    let output = command.stdin(Stdio::null()).output().await?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    Err(Failure::Other(format!("{:?}: {}", command.as_std(), words.trim())))
 }
 
 /// Tries every two milliseconds, for a minute at most.

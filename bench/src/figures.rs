@@ -3,6 +3,7 @@
 mod bulk;
 mod engines;
 mod idle;
+mod join;
 mod masters;
 mod nodes;
 mod objects;
@@ -50,6 +51,9 @@ pub(crate) async fn run(args: &Args, name: &str) -> Result<(), Failure> {
     // After the other cluster, whose ports they take.
     if bench.report.wants(nodes::FIGURES) {
         nodes::measure(args, name, &bench.report).await?;
+    }
+    if bench.report.wants(join::FIGURES) {
+        join::measure(args, name, &bench.report).await?;
     }
     if bench.report.wants(masters::FIGURES) {
         masters::measure(args, name, &bench.report).await?;

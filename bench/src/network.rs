@@ -48,7 +48,7 @@ async fn inside(name: &str) -> Result<(), Failure> {
     if status.success() { Ok(()) } else { Err(Failure::Other(format!("measuring failed ({status})"))) }
 }
 
-async fn ip(arguments: &[&str]) -> Result<(), Failure> {
+pub(crate) async fn ip(arguments: &[&str]) -> Result<(), Failure> {
     let output = Command::new("ip").args(arguments).output().await?;
     if output.status.success() {
         return Ok(());

@@ -76,12 +76,14 @@ fn a_machine_joins_serves_pods_leaves_and_joins_again() {
     assert_eq!(way.server, format!("{}:6443", cluster.address()));
     let machine = Machine::beside(&cluster, 20);
     who_is_wrong_is_told_so(&cluster, &machine, &way);
+    certificates_are_renewed_by_hand(&cluster);
 
     way.join(&machine, &[]).must();
     let ready = cluster.kubectl(&["get", "nodes", "--no-headers"]).must();
     assert!(ready.lines().any(|line| line.starts_with("second") && line.contains(" Ready ")), "{ready}");
     refused(way.join(&machine, &["--node-name", "third"]), "belongs to the node second");
     let first = credentials(&machine);
+    refused(machine.oxikube(&["certs", "renew"]), "asks its cluster for certificates");
     a_pod_runs_there(&cluster, &machine);
     a_killed_node_is_joined_again(&machine, &way);
 
@@ -131,6 +133,25 @@ fn who_is_wrong_is_told_so(cluster: &Cluster, machine: &Machine, way: &Way) {
     let unpinned = ["join", &way.server, "--token", &way.token];
     refused(machine.oxikube(&unpinned), "cannot tell the cluster from an impostor");
     assert!(!machine.directory().join("node.json").exists());
+}
+
+fn certificates_are_renewed_by_hand(cluster: &Cluster) {
+    let ends = |file: &str| {
+        let list = cluster.oxikube(&["certs", "check-expiration", "-o", "json"]).must();
+        let list: Vec<serde_json::Value> = serde_json::from_str(&list).unwrap();
+        let found = list.into_iter().find(|certificate| certificate["file"] == file);
+        let good = found.as_ref().is_some_and(|found| found["daysLeft"].as_i64().unwrap() >= 364);
+        assert!(good && found.as_ref().unwrap()["authority"] == "kubernetes", "{file}: {found:?}");
+    };
+    let kubeconfig = || std::fs::read_to_string(cluster.directory().join("admin.kubeconfig")).unwrap();
+    let before = kubeconfig();
+    let renewed = cluster.oxikube(&["certs", "renew", "admin"]).must();
+    assert!(renewed.starts_with("pki/admin.crt\nadmin.kubeconfig\n"), "{renewed}");
+    assert_ne!(before, kubeconfig());
+    ends("admin.kubeconfig");
+    ends("pki/apiserver.crt");
+    cluster.kubectl(&["get", "nodes"]).must();
+    refused(cluster.oxikube(&["certs", "renew", "admim"]), "check-expiration");
 }
 
 fn credentials(machine: &Machine) -> String {

@@ -56,6 +56,18 @@ fn a_token_gets_a_node_its_certificate_and_nothing_else() {
     let user = with_token(&cluster, token, "auth whoami -o json").must();
     let user: Value = serde_json::from_str(&user).unwrap();
     assert_eq!(user["status"]["userInfo"]["username"], format!("system:bootstrap:{id}"));
+    let review = |audience: &str| {
+        let spec = format!("{{token: {token}, audiences: [{audience}]}}");
+        let review = format!("{{apiVersion: authentication.k8s.io/v1, kind: TokenReview, spec: {spec}}}");
+        let answer = cluster.kubectl_with(&["create", "-o", "json", "-f", "-"], Some(&review)).must();
+        serde_json::from_str::<Value>(&answer).unwrap()["status"].clone()
+    };
+    let reviewed = review("");
+    assert_eq!(
+        (&reviewed["authenticated"], &reviewed["user"]["username"]),
+        (&true.into(), &format!("system:bootstrap:{id}").into())
+    );
+    assert_eq!(review("elsewhere")["authenticated"], false);
     let folder = cluster.directory().display().to_string();
     let file = node_request(&cluster, &folder);
     with_token(&cluster, token, &format!("create -f {file}")).must();

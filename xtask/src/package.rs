@@ -33,8 +33,14 @@ struct Package<'a> {
     architecture: &'static str,
 }
 
-/// Packages a binary into a folder.
+/// Packages a static binary into a folder.
 pub(crate) fn run(binary: &Path, out: &Path) -> Result<(), String> {
+    if command(Command::new("readelf").arg("--program-headers").arg(binary))?.contains("INTERP") {
+        return Err(format!(
+            "{} needs libraries of its machine; 'make package' builds one that does not",
+            binary.display()
+        ));
+    }
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -45,8 +51,7 @@ pub(crate) fn run(binary: &Path, out: &Path) -> Result<(), String> {
     fs::create_dir_all(out).map_err(|e| said(out, &e))?;
     let entries = package.entries()?;
     println!("package: {}", tarball::write(&package, &entries, out)?.display());
-    let depends = deb::libraries(binary)?;
-    println!("package: {}", deb::write(&package, &entries, &depends, out)?.display());
+    println!("package: {}", deb::write(&package, &entries, out)?.display());
     Ok(())
 }
 

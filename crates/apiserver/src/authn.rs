@@ -11,6 +11,7 @@ use http::{HeaderMap, header};
 
 use crate::context::User;
 use crate::server::Server;
+use tokens::TokenUser;
 
 /// Identity of a part in the same process; only the in-process transport can set it.
 #[derive(Debug, Clone)]
@@ -36,20 +37,26 @@ pub(crate) async fn authenticate(
     let token = bearer.and_then(|v| v.strip_prefix("Bearer ").or_else(|| v.strip_prefix("bearer "))).map(str::trim);
     match token.filter(|t| !t.is_empty()) {
         Some(token) => {
-            let user = bearer_of(server, token).await.ok_or_else(ApiError::unauthorized)?;
-            impersonate(server, user, headers).await
+            let found = bearer_of(server, token, &[]).await.ok_or_else(ApiError::unauthorized)?;
+            impersonate(server, found.user, headers).await
         }
         None if bearer.is_some() => Err(ApiError::unauthorized()),
         None => Ok(User::anonymous()),
     }
 }
 
-/// The user behind a bearer token. A service account's looks like no bootstrap token.
-async fn bearer_of(server: &Arc<Server>, token: &str) -> Option<User> {
-    match api::bootstrap::Token::parse(token) {
-        Some(token) => bootstrap::authenticate(server, &token).await,
-        None => tokens::authenticate(server, token, &[]).await.map(|found| found.user),
+/// The user behind a bearer token, for some of these audiences; none: the API's own. A service account's looks like no
+/// bootstrap token, and that is for the API only.
+pub(crate) async fn bearer_of(server: &Arc<Server>, token: &str, audiences: &[String]) -> Option<TokenUser> {
+    let Some(shown) = api::bootstrap::Token::parse(token) else {
+        return tokens::authenticate(server, token, audiences).await;
+    };
+    let own = &server.config.issuer;
+    if !audiences.is_empty() && !audiences.contains(own) {
+        return None;
     }
+    let user = bootstrap::authenticate(server, &shown).await?;
+    Some(TokenUser { user, audiences: vec![own.clone()] })
 }
 
 /// `Impersonate-*` headers: acts as somebody else, where the user may.

@@ -16,7 +16,8 @@ use crate::body::{self, Answer};
 use crate::request::Query;
 use crate::server::Server;
 
-const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+// Asked for with an @ before the version, too, which is no media type; never answered so.
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// Documents that were asked for.
 #[derive(Default)]

@@ -2,6 +2,8 @@
 //!
 //! <https://kubernetes.io/docs/setup/best-practices/certificates/>. Keys are ECDSA P-256.
 
+mod kept;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -14,6 +16,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
+
+pub use kept::{Kept, Renewed, kept};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// A CA lives ten years, what it signs one.
@@ -53,7 +57,7 @@ pub struct Pair {
 }
 
 /// What a leaf certificate says.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leaf {
     /// Common name: the user.
     pub name: String,
@@ -203,30 +207,6 @@ impl Pki {
     }
 }
 
-/// A certificate's file, and when it ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
-    /// The file.
-    pub file: PathBuf,
-    /// In seconds since the epoch.
-    pub at: i64,
-}
-
-/// The certificates in a folder, `*.crt`; what cannot be read is left out.
-pub fn endings(folder: &Path) -> Vec<Ending> {
-    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    files.filter_map(|file| Some(Ending { at: ends(&file)?, file })).collect()
-}
-
-fn ends(file: &Path) -> Option<i64> {
-    use x509_parser::prelude::parse_x509_pem;
-    if file.extension()? != "crt" {
-        return None;
-    }
-    let (_, pem) = parse_x509_pem(&fs::read(file).ok()?).ok()?;
-    Some(pem.parse_x509().ok()?.validity().not_after.timestamp())
-}
-
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
@@ -351,21 +331,6 @@ mod tests {
         let second = Pki::open(folder.path()).unwrap();
         assert_eq!(first.ca(), second.ca());
         assert_eq!(one.certificate, second.leaf("apiserver", &leaf).unwrap().certificate);
-    }
-
-    #[test]
-    fn it_is_known_when_certificates_end() {
-        let folder = tempfile::tempdir().unwrap();
-        Pki::open(folder.path()).unwrap().leaf("admin", &Leaf::client("a", &[])).unwrap();
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
-        let mut days: Vec<(String, u64)> = endings(folder.path())
-            .iter()
-            .map(|e| (e.file.file_name().unwrap().to_string_lossy().into_owned(), (e.at.unsigned_abs() - now) / 86_400))
-            .collect();
-        days.sort();
-        let near = |days: u64, wanted: u32| days.abs_diff(wanted.into()) <= 1;
-        let [(admin, left), (ca, longer)] = days.try_into().unwrap();
-        assert!(admin == "admin.crt" && near(left, LEAF_DAYS) && ca == "ca.crt" && near(longer, CA_DAYS));
     }
 
     #[test]

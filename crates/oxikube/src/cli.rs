@@ -84,8 +84,10 @@ enum Command {
         after_help = "Example:\n  oxikube balancer --listen 127.0.0.1:7443 --servers 10.0.0.1:6443,10.0.0.2:6443"
     )]
     Balancer(roles::balancer::BalancerArgs),
-    /// Make keys, certificates and kubeconfigs
-    #[command(after_help = "Example:\n  oxikube certs create --server https://10.0.0.1:6443")]
+    /// Make, look at and renew keys, certificates and kubeconfigs
+    #[command(
+        after_help = "Example:\n  oxikube certs create --server https://10.0.0.1:6443\n  oxikube certs check-expiration"
+    )]
     Certs(commands::certs::CertsArgs),
     /// Make this machine the first of a cluster that others join
     #[command(after_help = "Example:\n  oxikube init")]

@@ -4,6 +4,7 @@ mod accounts;
 mod admin;
 mod background;
 mod capabilities;
+mod certificates;
 mod cli;
 mod commands;
 mod compose;

@@ -7,27 +7,13 @@ use std::process::Command;
 
 use super::{Entry, Package, VERSION, command, said, scratch};
 
-/// What is called at run time, beside libraries.
+/// What is called at run time.
 const PROGRAMS: &str = "nftables";
 /// Scripts of the package, below `packaging/debian`.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
-/// The packages of the libraries that a binary is linked with, as `libc6 (>= 2.36), ...`.
-pub(super) fn libraries(binary: &Path) -> Result<String, String> {
-    let binary = fs::canonicalize(binary).map_err(|e| said(binary, &e))?;
-    let work = scratch("libraries")?;
-    let control = work.join("debian/control");
-    let written = fs::create_dir_all(work.join("debian"))
-        .and_then(|()| fs::write(&control, "Source: oxikube\n\nPackage: oxikube\nArchitecture: any\n"));
-    written.map_err(|e| said(&control, &e))?;
-    let found = command(Command::new("dpkg-shlibdeps").args(["-O", "-e"]).arg(&binary).current_dir(&work))?;
-    fs::remove_dir_all(&work).map_err(|e| said(&work, &e))?;
-    let depends = found.lines().find_map(|line| line.strip_prefix("shlibs:Depends="));
-    depends.map(str::to_owned).ok_or_else(|| format!("dpkg-shlibdeps says nothing of {}", binary.display()))
-}
-
 /// Writes `oxikube_VERSION_ARCH.deb`.
-pub(super) fn write(package: &Package<'_>, entries: &[Entry], libraries: &str, out: &Path) -> Result<PathBuf, String> {
+pub(super) fn write(package: &Package<'_>, entries: &[Entry], out: &Path) -> Result<PathBuf, String> {
     let root = scratch("deb")?;
     let put = |path: PathBuf, mode: u32, bytes: &[u8]| {
         let folder = path.parent().unwrap_or(&root);
@@ -44,7 +30,7 @@ pub(super) fn write(package: &Package<'_>, entries: &[Entry], libraries: &str, o
         let from = package.project.join("packaging/debian").join(script);
         put(root.join("DEBIAN").join(script), 0o755, &fs::read(&from).map_err(|e| said(&from, &e))?)?;
     }
-    let control = control(package.architecture, libraries, size.div_ceil(1024));
+    let control = control(package.architecture, size.div_ceil(1024));
     put(root.join("DEBIAN/control"), 0o644, control.as_bytes())?;
     let path = out.join(format!("oxikube_{VERSION}_{}.deb", package.architecture));
     let mut build = Command::new("dpkg-deb");
@@ -55,7 +41,7 @@ pub(super) fn write(package: &Package<'_>, entries: &[Entry], libraries: &str, o
     Ok(path)
 }
 
-fn control(architecture: &str, libraries: &str, kilobytes: usize) -> String {
+fn control(architecture: &str, kilobytes: usize) -> String {
     format!(
         "Package: oxikube\n\
          Version: {VERSION}\n\
@@ -64,7 +50,7 @@ fn control(architecture: &str, libraries: &str, kilobytes: usize) -> String {
          Section: admin\n\
          Priority: optional\n\
          Installed-Size: {kilobytes}\n\
-         Depends: {libraries}, {PROGRAMS}\n\
+         Depends: {PROGRAMS}\n\
          Description: Kubernetes in one binary\n \
          API server, scheduler, controllers, kubelet, container engine, service proxy,\n \
          gateway, DNS and the state store of a Kubernetes cluster, as one process or\n \

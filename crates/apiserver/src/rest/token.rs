@@ -4,7 +4,8 @@ use api::ApiError;
 use api::field::FieldError;
 use serde_json::{Value, json};
 
-use crate::authn::tokens::{self, Bound, Claims, Reference};
+use crate::authn;
+use crate::authn::tokens::{Bound, Claims, Reference};
 use crate::context::Context;
 
 /// Issues a token for a service account.
@@ -112,7 +113,7 @@ pub(crate) async fn review(context: &Context, mut review: Value) -> Result<Value
         .flatten()
         .filter_map(|a| a.as_str().map(str::to_owned))
         .collect();
-    let status = match tokens::authenticate(&context.server, &token, &audiences).await {
+    let status = match authn::bearer_of(&context.server, &token, &audiences).await {
         Some(found) => json!({
             "authenticated": true,
             "user": super::review::user_info(&found.user),

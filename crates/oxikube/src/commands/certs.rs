@@ -1,5 +1,8 @@
 //! `oxikube certs`: the keys, certificates and kubeconfigs that roles need as processes of their own.
 
+mod expiration;
+mod renew;
+
 use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
@@ -24,6 +27,12 @@ enum Action {
         after_help = "Example:\n  oxikube certs create --data-dir /etc/kubernetes --server https://10.0.0.1:6443"
     )]
     Create(CreateArgs),
+    /// Show how long the certificates of this machine are good
+    #[command(after_help = "Example:\n  oxikube certs check-expiration")]
+    CheckExpiration(expiration::ExpirationArgs),
+    /// Make certificates anew, those in kubeconfigs, too
+    #[command(after_help = "Example:\n  oxikube certs renew\n  oxikube certs renew apiserver etcd/server")]
+    Renew(renew::RenewArgs),
 }
 
 #[derive(Debug, Args)]
@@ -45,7 +54,14 @@ struct CreateArgs {
 }
 
 pub(crate) fn run(args: CertsArgs) -> Result<(), Problem> {
-    let Action::Create(args) = args.action;
+    match args.action {
+        Action::Create(args) => create(&args),
+        Action::CheckExpiration(args) => expiration::run(&args),
+        Action::Renew(args) => renew::run(&args),
+    }
+}
+
+fn create(args: &CreateArgs) -> Result<(), Problem> {
     let instance = Instance::new(&args.data.data_dir);
     drop(instance.own()?);
     let node = compose::node_name(args.hostname_override.as_ref())?;

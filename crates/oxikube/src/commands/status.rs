@@ -13,6 +13,7 @@ mod leaders;
 mod machines;
 mod text;
 
+use crate::certificates;
 use crate::cli::DataDir;
 use crate::instance::{Instance, Running, State};
 use crate::problem::Problem;
@@ -65,7 +66,7 @@ async fn report(instance: &Instance) -> Result<Value, Problem> {
     if state == "running" {
         cluster(instance, &running, &mut report, &mut concerns).await;
     }
-    let certificates = host::certificates(instance);
+    let certificates = certificates::all(instance);
     concerns.extend(certificates.iter().filter_map(|c| concerns::certificate(&c.file, c.days_left)));
     api::meta::put(&mut report, "certificates", json!(certificates));
     let free = host::free_percent(instance.root());

@@ -83,7 +83,7 @@ pub(super) fn certificate(name: &str, days: i64) -> Option<Concern> {
         ..0 => format!("it ended {} days ago", -days),
         _ => format!("it ends in {days} days"),
     };
-    let remedy = "start the server anew: what it signs itself it renews then, before the last 60 days";
+    let remedy = "'oxikube certs renew', then start the server anew";
     (days < DAYS).then(|| Concern::new(format!("certificate {name}"), when, remedy))
 }
 
