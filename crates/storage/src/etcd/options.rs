@@ -65,7 +65,7 @@ pub enum OpenError {
         why: String,
     },
     /// No member answered in time.
-    #[error("etcd at {endpoints} does not answer: {why}")]
+    #[error("{why} (asked at {endpoints})")]
     Unreachable {
         /// All of them.
         endpoints: String,

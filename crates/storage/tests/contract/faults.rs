@@ -241,3 +241,14 @@ async fn a_member_of_another_etcd_is_never_used() {
     while store.get("/registry/a/x").await.is_err() {}
     assert_eq!(store.get("/registry/a/x").await.unwrap().unwrap().modified, first);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_that_is_not_there_is_told_in_one_sentence() {
+    let mut engine = Etcd::start();
+    engine.server.kill(0);
+    let options = etcd::Options { patience: Duration::ZERO, ..engine.options() };
+    let said = etcd::Etcd::open(&options).await.err().unwrap().to_string();
+    let at = &options.endpoints[0];
+    assert!(said.starts_with("etcd does not answer, more than half of its members have to run"), "{said}");
+    assert!(said.ends_with(&format!("(asked at {at})")) && said.matches("does not answer").count() == 1, "{said}");
+}
