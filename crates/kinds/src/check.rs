@@ -1,5 +1,6 @@
 //! Walking a tree and complaining about it: a value that knows its path, and the checks that many kinds share.
 
+pub(crate) mod resource;
 mod selector;
 
 pub(crate) use selector::{label_selector, labels};
@@ -55,6 +56,11 @@ impl<'a> At<'a> {
 
     pub(crate) fn str(&self) -> &'a str {
         self.value.as_str().unwrap_or_default()
+    }
+
+    /// An amount as it was written.
+    pub(crate) fn spelled(&self) -> String {
+        self.value.as_str().map_or_else(|| self.value.to_string(), str::to_owned)
     }
 
     pub(crate) fn int(&self) -> Option<i64> {
