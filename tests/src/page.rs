@@ -115,7 +115,8 @@ fn other(place: &Path, name: &str, machine: &Machine) -> (String, String) {
          until [ -e {place}/{name} ]; do sleep 0.1; done\n",
         net = machine.netns().display(),
     );
-    (boot, format!("ssh {name} oxikube reset --force >/dev/null; "))
+    // Its first process heeds no gentler signal.
+    (boot, format!("ssh {name} oxikube reset --force >/dev/null; kill -9 $(cat {place}/{name}.pid); "))
 }
 
 /// `ssh` to the machines beside the first.

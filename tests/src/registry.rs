@@ -43,7 +43,7 @@ impl<'a> Registry<'a> {
         registry
     }
 
-    /// Pushes the nginx image as `NAME:1`; says how it is called there.
+    /// Pushes the nginx image, made another one by its author, as `NAME:1`; says how it is called there.
     ///
     /// # Panics
     /// When the registry refuses it.
@@ -54,14 +54,18 @@ impl<'a> Registry<'a> {
         unpack.arg("-xf").arg(workspace().join("target/nginx.tar")).arg("-C").arg(&image);
         collect(unpack, None).must();
         let index = read(&image.join("index.json"));
-        let digest = text(&index["manifests"][0]["digest"]);
-        let manifest = read(&blob(&image, digest));
+        let mut manifest = read(&blob(&image, text(&index["manifests"][0]["digest"])));
+        let mut config = read(&blob(&image, text(&manifest["config"]["digest"])));
+        config["author"] = Value::from(name);
+        let (digest, size) = add(&image, &config);
+        manifest["config"]["digest"] = digest.into();
+        manifest["config"]["size"] = size.into();
         let layers = manifest["layers"].as_array().map(Vec::as_slice).unwrap_or_default();
         for part in layers.iter().chain([&manifest["config"]]) {
             self.push_blob(name, &image, text(&part["digest"]));
         }
         let kind = format!("Content-Type: {}", text(&manifest["mediaType"]));
-        let data = format!("@{}", blob(&image, digest).display());
+        let data = format!("@{}", blob(&image, &add(&image, &manifest).0).display());
         let put = ["-X", "PUT", "-H", &kind, "--data-binary", &data];
         self.curl(&format!("v2/{name}/manifests/1"), &put).must();
         format!("{ADDRESS}/{name}:1")
@@ -81,6 +85,20 @@ impl<'a> Registry<'a> {
         command.args(["-sS", "-f", "-m", "20"]).args(arguments).arg(format!("http://{ADDRESS}/{path}"));
         collect(command, None)
     }
+}
+
+/// Adds a document to the blobs of an image; its digest and size.
+#[allow(clippy::panic, reason = "a test without its image has failed")]
+fn add(image: &Path, document: &Value) -> (String, usize) {
+    let (text, file) = (document.to_string(), image.join("document"));
+    std::fs::write(&file, &text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let mut sum = Command::new("sha256sum");
+    sum.arg(&file);
+    let said = collect(sum, None).must();
+    let digest = format!("sha256:{}", said.split_whitespace().next().unwrap_or_default());
+    let place = blob(image, &digest);
+    std::fs::rename(&file, &place).unwrap_or_else(|e| panic!("{}: {e}", place.display()));
+    (digest, text.len())
 }
 
 fn blob(image: &Path, digest: &str) -> PathBuf {
