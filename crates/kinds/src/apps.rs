@@ -13,6 +13,7 @@ pub(crate) fn rules(kind: &str) -> &'static Rules {
         "Deployment" => &DEPLOYMENT,
         "StatefulSet" => &STATEFUL_SET,
         "DaemonSet" => &DAEMON_SET,
+        "ControllerRevision" => &crate::fixed::CONTROLLER_REVISION,
         _ => &Rules::PLAIN,
     }
 }

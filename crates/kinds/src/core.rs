@@ -30,6 +30,7 @@ pub(crate) fn rules(kind: &str) -> &'static Rules {
         "ServiceAccount" => &DATA,
         "PersistentVolume" => &VOLUME,
         "PersistentVolumeClaim" => &CLAIM,
+        "LimitRange" | "ResourceQuota" => &crate::fixed::UNCOUNTED,
         _ => &Rules::PLAIN,
     }
 }
@@ -103,6 +104,15 @@ static EVENT: Rules = Rules {
         ("involvedObject.fieldPath", "/involvedObject/fieldPath"),
         ("reason", "/reason"),
         ("reportingComponent", "/reportingComponent"),
+        // The same under the names of events.k8s.io.
+        ("regarding.kind", "/involvedObject/kind"),
+        ("regarding.namespace", "/involvedObject/namespace"),
+        ("regarding.name", "/involvedObject/name"),
+        ("regarding.uid", "/involvedObject/uid"),
+        ("regarding.apiVersion", "/involvedObject/apiVersion"),
+        ("regarding.resourceVersion", "/involvedObject/resourceVersion"),
+        ("regarding.fieldPath", "/involvedObject/fieldPath"),
+        ("reportingController", "/reportingComponent"),
         ("source", "/source/component"),
         ("type", "/type"),
     ],

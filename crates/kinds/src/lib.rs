@@ -12,6 +12,7 @@ mod columns;
 mod convert;
 mod core;
 mod discovery;
+mod fixed;
 mod misc;
 pub mod quota;
 mod rbac;
@@ -39,6 +40,10 @@ pub fn rules(gvk: &GroupVersionKind) -> &'static Rules {
         ("scheduling.k8s.io", "PriorityClass") => &misc::PRIORITY_CLASS,
         ("networking.k8s.io", "NetworkPolicy") => &misc::NETWORK_POLICY,
         ("networking.k8s.io", "Ingress") => &misc::INGRESS,
+        ("networking.k8s.io", "IngressClass") => &fixed::INGRESS_CLASS,
+        ("networking.k8s.io", "IPAddress") => &fixed::ADDRESS,
+        ("node.k8s.io", "RuntimeClass") => &fixed::RUNTIME_CLASS,
+        ("resource.k8s.io", kind) => fixed::resource(kind),
         ("networking.k8s.io", "ServiceCIDR") => &misc::SERVICE_CIDR,
         ("policy", "PodDisruptionBudget") => &misc::DISRUPTION_BUDGET,
         ("storage.k8s.io", kind) => storage::rules(kind),

@@ -7,6 +7,9 @@ use crate::container::Allocatable;
 use crate::podlife::Verdict;
 use crate::{qos, quantity, spec};
 
+/// The address of a port that is taken on all of them.
+const EVERYWHERE: &str = "0.0.0.0";
+
 /// What all containers of a pod ask for at once, in thousandths; init containers run one by one.
 pub(crate) fn requests(pod: &Pod, resource: &str) -> i64 {
     let of = |container: &Container| qos::request(container, resource).and_then(quantity::milli).unwrap_or(0);
@@ -30,6 +33,27 @@ pub(crate) fn is_terminal(pod: &Pod) -> bool {
     matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed"))
 }
 
+/// The ports of the node that a pod takes: protocol, address, number.
+fn host_ports(pod: &Pod) -> impl Iterator<Item = (&str, &str, i32)> {
+    let spec = spec::pod_spec(pod);
+    let sidecars = spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    sidecars.chain(&spec.containers).flat_map(|container| container.ports.iter().flatten()).filter_map(|port| {
+        let number = port.host_port.filter(|number| *number > 0)?;
+        let address = port.host_ip.as_deref().filter(|ip| !ip.is_empty()).unwrap_or(EVERYWHERE);
+        Some((port.protocol.as_deref().unwrap_or("TCP"), address, number))
+    })
+}
+
+/// Whether two pods want the same port of the node.
+fn meets(one: &Pod, other: &Pod) -> bool {
+    host_ports(one).any(|(protocol, address, number)| {
+        host_ports(other).any(|(theirs, at, taken)| {
+            let same = address == at || address == EVERYWHERE || at == EVERYWHERE;
+            same && (protocol, number) == (theirs, taken)
+        })
+    })
+}
+
 /// Why it is turned away, if it is. `others` are the pods that are here.
 pub(crate) fn refuse<'a>(
     pod: &Pod,
@@ -51,6 +75,16 @@ pub(crate) fn refuse<'a>(
     if count >= max_pods {
         let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         return Some(short("pods", 1, number(count), number(max_pods)));
+    }
+    if others.clone().any(|other| meets(pod, other)) {
+        return Some(Verdict {
+            reason: "NodePorts".to_owned(),
+            message: "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested \
+                      pod ports"
+                .to_owned(),
+            grace_seconds: None,
+            disruption: false,
+        });
     }
     let capacities = [("cpu", node.cpu_milli, 1), ("memory", node.memory, 1000)];
     capacities.into_iter().find_map(|(resource, capacity, unit)| {
@@ -86,5 +120,29 @@ mod tests {
             "Pod was rejected: Node didn't have enough resource: cpu, requested: 301, used: 700, capacity: 1000"
         );
         assert!(refused(&pod("1m"), 2).unwrap().contains("pods, requested: 1, used: 2, capacity: 2"));
+    }
+    #[test]
+    fn a_port_of_the_node_belongs_to_one_pod() {
+        let node = Allocatable { cpu_milli: 1000, memory: 1 << 30, ephemeral_storage: 0 };
+        let with = |list: &str, port: serde_json::Value, more: serde_json::Value| -> Pod {
+            let mut container = json!({"name": "c", "ports": [port]});
+            container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let mut spec = json!({"containers": []});
+            spec[list] = json!([container]);
+            serde_json::from_value(json!({"spec": spec})).unwrap()
+        };
+        let port = |port| with("containers", port, json!({}));
+        let one = [port(json!({"containerPort": 1, "hostPort": 80, "protocol": "TCP"}))];
+        let reason = |pod: Pod, others: &[Pod]| refuse(&pod, others.iter(), &node, 10).map(|verdict| verdict.reason);
+        let refused = Some("NodePorts".to_owned());
+        let local = || port(json!({"containerPort": 1, "hostPort": 80, "hostIP": "127.0.0.1"}));
+        assert_eq!(reason(port(json!({"containerPort": 2, "hostPort": 80})), &one), refused);
+        assert_eq!(reason(local(), &one), refused);
+        assert_eq!(reason(port(json!({"containerPort": 1, "hostPort": 80, "protocol": "UDP"})), &one), None);
+        assert_eq!(reason(port(json!({"containerPort": 80})), &one), None);
+        assert_eq!(reason(port(json!({"containerPort": 1, "hostPort": 80, "hostIP": "127.0.0.2"})), &[local()]), None);
+        let sidecar =
+            with("initContainers", json!({"containerPort": 1, "hostPort": 80}), json!({"restartPolicy": "Always"}));
+        assert_eq!(reason(sidecar, &one), refused);
     }
 }

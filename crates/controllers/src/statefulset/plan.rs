@@ -127,14 +127,19 @@ impl Set<'_> {
         true
     }
 
-    /// Takes away what is too much, the highest first.
+    /// Takes away what is too much, the highest first; in order, nothing while a lower one is not well.
     fn shrink(&self, plan: &mut Plan) -> bool {
-        for pod in &plan.condemned {
+        let lowest_ill = plan.condemned.iter().rposition(|pod| !is_healthy(pod));
+        for (index, pod) in plan.condemned.iter().enumerate() {
             if pods::is_terminating(pod) {
                 if self.in_order() {
                     return false;
                 }
                 continue;
+            }
+            let well = is_healthy(pod) && self.is_available(pod);
+            if self.in_order() && !well && lowest_ill != Some(index) {
+                return false;
             }
             plan.delete.push(Arc::clone(pod));
             if self.in_order() {

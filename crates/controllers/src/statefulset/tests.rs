@@ -58,6 +58,11 @@ fn the_highest_goes_first() {
     let mut broken = all;
     broken[0] = pod(0, "new", false);
     assert_eq!(deleted(&look(&ordered, &broken)), Vec::<&str>::new(), "not while one that stays is not ready");
+    let none = set(json!({"replicas": 0}));
+    let ill = |numbers: &[i32]| [0, 1, 2].map(|number| pod(number, "new", !numbers.contains(&number)));
+    assert_eq!(deleted(&look(&none, &ill(&[0, 1, 2]))), Vec::<&str>::new(), "not one that is ill before one below it");
+    assert_eq!(deleted(&look(&none, &ill(&[0]))), ["w-2"]);
+    assert_eq!(deleted(&look(&none, &ill(&[2]))), ["w-2"], "the lowest that is ill is no hindrance");
 }
 
 #[test]
