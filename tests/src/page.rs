@@ -62,7 +62,9 @@ impl Page {
         });
         let script = script.unwrap_or_else(|e| panic!("{}: {e}", place.display()));
         let mut shell: Command = cluster.command("unshare");
-        shell.args(["--mount", "--uts", "--propagation=private", "timeout", "--kill-after=60", "300", "bash"]).arg(script);
+        shell
+            .args(["--mount", "--uts", "--propagation=private", "timeout", "--kill-after=60", "300", "bash"])
+            .arg(script);
         let output = collect(shell, None);
         let said = format!("{}\n{}", output.stdout, output.stderr);
         assert!(output.ok, "docs/{} cannot be followed:\n{said}", self.name);
@@ -70,7 +72,8 @@ impl Page {
     }
 
     fn script(&self, place: &Path, cluster: &Cluster, before: &str, others: &Others) -> String {
-        let (boot, halt) = others.iter().map(|(name, machine)| other(place, name, machine)).unzip::<_, _, String, String>();
+        let (boot, halt) =
+            others.iter().map(|(name, machine)| other(place, name, machine)).unzip::<_, _, String, String>();
         let (place, data) = (place.display(), cluster.directory().display());
         let mut script = format!(
             "set -euo pipefail\n\

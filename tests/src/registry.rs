@@ -54,17 +54,17 @@ impl<'a> Registry<'a> {
         unpack.arg("-xf").arg(workspace().join("target/nginx.tar")).arg("-C").arg(&image);
         collect(unpack, None).must();
         let index = read(&image.join("index.json"));
-        let mut manifest = read(&blob(&image, text(&index["manifests"][0]["digest"])));
-        let mut config = read(&blob(&image, text(&manifest["config"]["digest"])));
-        config["author"] = Value::from(name);
+        let mut manifest = read(&blob(&image, text(&index, "/manifests/0/digest")));
+        let mut config = read(&blob(&image, text(&manifest, "/config/digest")));
+        set(&mut config, "", "author", name.into());
         let (digest, size) = add(&image, &config);
-        manifest["config"]["digest"] = digest.into();
-        manifest["config"]["size"] = size.into();
-        let layers = manifest["layers"].as_array().map(Vec::as_slice).unwrap_or_default();
-        for part in layers.iter().chain([&manifest["config"]]) {
-            self.push_blob(name, &image, text(&part["digest"]));
+        set(&mut manifest, "/config", "digest", digest.into());
+        set(&mut manifest, "/config", "size", size.into());
+        let layers = manifest.get("layers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        for part in layers.iter().chain(manifest.get("config")) {
+            self.push_blob(name, &image, text(part, "/digest"));
         }
-        let kind = format!("Content-Type: {}", text(&manifest["mediaType"]));
+        let kind = format!("Content-Type: {}", text(&manifest, "/mediaType"));
         let data = format!("@{}", blob(&image, &add(&image, &manifest).0).display());
         let put = ["-X", "PUT", "-H", &kind, "--data-binary", &data];
         self.curl(&format!("v2/{name}/manifests/1"), &put).must();
@@ -105,8 +105,14 @@ fn blob(image: &Path, digest: &str) -> PathBuf {
     image.join("blobs").join(digest.replace(':', "/"))
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
+fn text<'a>(document: &'a Value, pointer: &str) -> &'a str {
+    document.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn set(document: &mut Value, pointer: &str, key: &str, value: Value) {
+    if let Some(fields) = document.pointer_mut(pointer).and_then(Value::as_object_mut) {
+        fields.insert(key.to_owned(), value);
+    }
 }
 
 #[allow(clippy::panic, reason = "a test without its image has failed")]
