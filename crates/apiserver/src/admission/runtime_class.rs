@@ -88,7 +88,10 @@ mod tests {
             "scheduling": {"nodeSelector": {"a": "b"}, "tolerations": [{"key": "k"}]}});
         let expected = json!({"overhead": {"cpu": "10m"}, "nodeSelector": {"a": "b", "c": "d"},
             "tolerations": [{"key": "x"}, {"key": "k"}]});
-        assert_eq!(joined(json!({"nodeSelector": {"c": "d"}, "tolerations": [{"key": "x"}]}), class.clone()), Ok(expected));
+        assert_eq!(
+            joined(json!({"nodeSelector": {"c": "d"}, "tolerations": [{"key": "x"}]}), class.clone()),
+            Ok(expected)
+        );
         assert!(joined(json!({"overhead": {"cpu": "0.01"}}), class.clone()).is_ok());
         assert!(joined(json!({"overhead": {"cpu": "20m"}}), class.clone()).unwrap_err().contains("doesn't match"));
         assert!(joined(json!({"nodeSelector": {"a": "c"}}), class).unwrap_err().starts_with("conflict: "));

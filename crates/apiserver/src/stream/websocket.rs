@@ -40,7 +40,8 @@ pub(crate) fn take<B>(incoming: &mut Incoming<B>) -> Result<Option<Wish>, ApiErr
         header::SEC_WEBSOCKET_VERSION,
         header::SEC_WEBSOCKET_EXTENSIONS,
     ];
-    let wanted = incoming.headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let wanted =
+        incoming.headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     if !wanted {
         return Ok(None);
     }
@@ -55,12 +56,14 @@ pub(crate) fn take<B>(incoming: &mut Incoming<B>) -> Result<Option<Wish>, ApiErr
 
 fn choose(headers: &HeaderMap) -> Result<Option<&'static str>, ApiError> {
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    let mut offered = offered.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(str::trim).peekable();
+    let mut offered =
+        offered.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(str::trim).peekable();
     if offered.peek().is_none() {
         return Ok(None);
     }
     let known = offered.find_map(|name| [BINARY, BASE64].into_iter().find(|ours| *ours == name));
-    let none = || ApiError::bad_request(format!("none of the WebSocket protocols asked for is one of {BINARY}, {BASE64}"));
+    let none =
+        || ApiError::bad_request(format!("none of the WebSocket protocols asked for is one of {BINARY}, {BASE64}"));
     known.map(Some).ok_or_else(none)
 }
 
