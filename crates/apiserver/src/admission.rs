@@ -10,6 +10,7 @@ mod limit_ranger;
 mod namespace_lifecycle;
 mod pod_tolerations;
 mod priority;
+mod runtime_class;
 mod service_account;
 mod storage;
 mod taint_nodes;
@@ -46,6 +47,7 @@ pub(crate) async fn mutate(
             taint_nodes::tolerate(object);
             service_account::admit(context, object).await?;
             priority::admit(context, object).await?;
+            runtime_class::admit(context, object).await?;
             pod_tolerations::admit(object, &context.server.config);
         }
         ("", "nodes") => taint_nodes::admit(object),

@@ -2,6 +2,7 @@
 
 pub(crate) mod forward;
 pub(crate) mod kubelet;
+mod websocket;
 
 use std::time::Duration;
 
@@ -28,7 +29,11 @@ pub(crate) fn is_stream(r: &ResourceRequest) -> bool {
 }
 
 /// Passes a request on and its answer back.
-pub(crate) async fn answer<B>(context: &Context, r: &ResourceRequest, incoming: Incoming<B>) -> Result<Answer, ApiError>
+pub(crate) async fn answer<B>(
+    context: &Context,
+    r: &ResourceRequest,
+    mut incoming: Incoming<B>,
+) -> Result<Answer, ApiError>
 where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<BoxError>,
@@ -39,9 +44,17 @@ where
         ("pods", "proxy") => pod(context, &r.name, &r.rest, &incoming.raw_query).await?,
         (_, what) => container(context, &r.name, what, &incoming.query, &incoming.raw_query).await?,
     };
+    if r.subresource != "log" {
+        return forward::forward(&context.server, target, incoming).await;
+    }
+    // A kubelet gives logs in plain answers only.
+    let wish = websocket::take(&mut incoming)?;
     let answer = forward::forward(&context.server, target, incoming).await?;
-    let told = answer.status().is_success() || r.subresource != "log";
-    if told { Ok(answer) } else { Err(refused(answer).await) }
+    match wish {
+        _ if !answer.status().is_success() => Err(refused(answer).await),
+        Some(wish) => Ok(websocket::answer(&context.server, wish, answer)),
+        None => Ok(answer),
+    }
 }
 
 /// What a kubelet refused with in plain text, as the API tells it.

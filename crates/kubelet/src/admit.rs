@@ -54,6 +54,56 @@ fn meets(one: &Pod, other: &Pod) -> bool {
     })
 }
 
+/// Settings of the kernel that a pod may change, for they are its own and hurt nobody else.
+const SAFE_SYSCTLS: &[&str] = &[
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+
+/// A setting of the kernel that a pod may not change, and why not. `allowed` are those of the node's owner.
+fn forbidden_sysctl(pod: &Pod, allowed: &[String]) -> Option<String> {
+    let spec = spec::pod_spec(pod);
+    let sysctls = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
+    sysctls.map(|sysctl| sysctl.name.replace('/', ".")).find_map(|name| {
+        let permitted = allowed.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == *pattern,
+        });
+        let ipc = ["kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."].iter().any(|own| name.starts_with(own));
+        let why = if !permitted && !SAFE_SYSCTLS.contains(&name.as_str()) {
+            "not allowlisted"
+        } else if name.starts_with("net.") && spec::is_host_network(pod) {
+            "not allowed with host net enabled"
+        } else if ipc && spec.host_ipc == Some(true) {
+            "not allowed with host ipc enabled"
+        } else {
+            return None;
+        };
+        Some(format!("forbidden sysctl: \"{name}\" {why}"))
+    })
+}
+
+/// A pod that asks for what the node does not give to anybody.
+pub(crate) fn refuse_settings(pod: &Pod, allowed_sysctls: &[String]) -> Option<Verdict> {
+    let why = forbidden_sysctl(pod, allowed_sysctls)?;
+    Some(rejected("SysctlForbidden", &why))
+}
+
+fn rejected(reason: &str, why: &str) -> Verdict {
+    let message = format!("Pod was rejected: {why}");
+    Verdict { reason: reason.to_owned(), message, grace_seconds: None, disruption: false }
+}
+
 /// Why it is turned away, if it is. `others` are the pods that are here.
 pub(crate) fn refuse<'a>(
     pod: &Pod,
@@ -62,14 +112,11 @@ pub(crate) fn refuse<'a>(
     max_pods: usize,
 ) -> Option<Verdict> {
     let others = others.filter(|other| !is_terminal(other));
-    let short = |resource: &str, requested: i64, used: i64, capacity: i64| Verdict {
-        reason: format!("OutOf{resource}"),
-        message: format!(
-            "Pod was rejected: Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, \
-             capacity: {capacity}"
-        ),
-        grace_seconds: None,
-        disruption: false,
+    let short = |resource: &str, requested: i64, used: i64, capacity: i64| {
+        let why = format!(
+            "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
+        );
+        rejected(&format!("OutOf{resource}"), &why)
     };
     let count = others.clone().count();
     if count >= max_pods {
@@ -77,14 +124,8 @@ pub(crate) fn refuse<'a>(
         return Some(short("pods", 1, number(count), number(max_pods)));
     }
     if others.clone().any(|other| meets(pod, other)) {
-        return Some(Verdict {
-            reason: "NodePorts".to_owned(),
-            message: "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested \
-                      pod ports"
-                .to_owned(),
-            grace_seconds: None,
-            disruption: false,
-        });
+        let why = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+        return Some(rejected("NodePorts", why));
     }
     let capacities = [("cpu", node.cpu_milli, 1), ("memory", node.memory, 1000)];
     capacities.into_iter().find_map(|(resource, capacity, unit)| {
@@ -144,5 +185,22 @@ mod tests {
         let sidecar =
             with("initContainers", json!({"containerPort": 1, "hostPort": 80}), json!({"restartPolicy": "Always"}));
         assert_eq!(reason(sidecar, &one), refused);
+    }
+    #[test]
+    fn settings_of_the_kernel_are_for_pods_that_may() {
+        let refused = |name: &str, more: serde_json::Value, allowed: &[&str]| {
+            let mut spec = json!({"containers": [], "securityContext": {"sysctls": [{"name": name, "value": "1"}]}});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+            let allowed: Vec<String> = allowed.iter().map(|name| (*name).to_owned()).collect();
+            refuse_settings(&pod, &allowed).map(|verdict| (verdict.reason, verdict.message))
+        };
+        let (reason, message) = refused("kernel.msgmax", json!({}), &[]).unwrap();
+        assert_eq!(reason, "SysctlForbidden");
+        assert_eq!(message, "Pod was rejected: forbidden sysctl: \"kernel.msgmax\" not allowlisted");
+        assert_eq!(refused("kernel.msgmax", json!({}), &["kernel.msg*"]), None);
+        assert_eq!(refused("kernel/shm_rmid_forced", json!({}), &[]), None);
+        assert!(refused("kernel.shm_rmid_forced", json!({"hostIPC": true}), &[]).is_some());
+        assert!(refused("net.ipv4.tcp_syncookies", json!({"hostNetwork": true}), &[]).is_some());
     }
 }

@@ -45,6 +45,8 @@ pub struct Config {
     pub tls: Option<ServerTls>,
     /// Pods on this node at most.
     pub max_pods: usize,
+    /// Kernel settings that pods may change beside the safe ones; `*` at the end stands for anything.
+    pub allowed_unsafe_sysctls: Vec<String>,
     /// Name servers for pods.
     pub cluster_dns: Vec<IpAddr>,
     /// Domain of the cluster.
@@ -100,6 +102,7 @@ impl Config {
             advertise_port: None,
             tls: None,
             max_pods: 110,
+            allowed_unsafe_sysctls: Vec::new(),
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".to_owned(),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),

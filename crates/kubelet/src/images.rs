@@ -50,8 +50,36 @@ impl Images {
         events: &ContainerEvents<'_>,
     ) -> Result<Image, StartError> {
         let name = entry.container.image.clone().unwrap_or_default();
+        self.ensure_named(pod, name, entry.container.image_pull_policy.as_deref(), sandbox, events).await
+    }
+
+    /// The images of volumes that a container has mounted.
+    pub(crate) async fn ensure_volumes(
+        &self,
+        pod: &Pod,
+        entry: &Entry<'_>,
+        sandbox: &PodSandboxConfig,
+        events: &ContainerEvents<'_>,
+    ) -> Result<(), StartError> {
+        let mounted = |name: &str| entry.container.volume_mounts.iter().flatten().any(|mount| mount.name == name);
+        for volume in spec::pod_spec(pod).volumes.iter().flatten().filter(|volume| mounted(&volume.name)) {
+            let Some(source) = &volume.image else { continue };
+            let name = source.reference.clone().unwrap_or_default();
+            self.ensure_named(pod, name, source.pull_policy.as_deref(), sandbox, events).await?;
+        }
+        Ok(())
+    }
+
+    async fn ensure_named(
+        &self,
+        pod: &Pod,
+        name: String,
+        asked: Option<&str>,
+        sandbox: &PodSandboxConfig,
+        events: &ContainerEvents<'_>,
+    ) -> Result<Image, StartError> {
         let spec = ImageSpec { image: name.clone(), user_specified_image: name.clone(), ..Default::default() };
-        let policy = policy(entry.container.image_pull_policy.as_deref(), &name);
+        let policy = policy(asked, &name);
         // An imported image is what the node's owner put under its name: there is no registry to ask for a newer one.
         if let Some(image) = self.present(&spec).await?.filter(|image| policy != "Always" || image.pinned) {
             events.normal("Pulled", format!("Container image \"{name}\" already present on machine"));

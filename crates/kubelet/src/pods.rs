@@ -142,6 +142,10 @@ impl Pods {
         if let Some(verdict) = self.context.pressure.borrow().refuse(pod) {
             return Some(verdict);
         }
+        let refused = admit::refuse_settings(pod, &self.context.config.allowed_unsafe_sysctls);
+        if refused.is_some() {
+            return refused;
+        }
         let others = workers.values().filter(|handle| !handle.gone).map(|handle| &*handle.pod);
         admit::refuse(pod, others, &self.context.allocatable, self.context.config.max_pods)
     }

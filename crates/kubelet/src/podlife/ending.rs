@@ -47,11 +47,16 @@ pub(super) fn deadline(input: &Input<'_>) -> Option<Timestamp> {
 }
 
 fn exceeded(input: &Input<'_>) -> Option<Verdict> {
-    let told = input.last.phase.as_deref();
-    if matches!(told, Some("Succeeded" | "Failed")) || restart::is_finished(input) {
+    if matches!(input.last.phase.as_deref(), Some("Succeeded" | "Failed")) {
         return None;
     }
-    deadline(input).filter(|at| *at <= input.now).map(|_| Verdict {
+    let at = deadline(input).filter(|at| *at <= input.now)?;
+    // What ended in time ended well; what ended later was made to.
+    let late = input.observed.containers.iter().any(|record| record.finished_at.is_some_and(|ended| ended >= at));
+    if restart::is_finished(input) && !late {
+        return None;
+    }
+    Some(Verdict {
         reason: "DeadlineExceeded".to_owned(),
         message: "Pod was active on the node longer than the specified deadline".to_owned(),
         grace_seconds: None,

@@ -374,8 +374,16 @@ fn a_deadline_ends_a_pod() {
     story.now = at(5);
     assert_eq!(story.does(), ["kill c0 30"]);
     story.observed.containers[0].state = State::Exited;
-    let status = story.plan().status;
-    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("DeadlineExceeded")));
+    story.observed.containers[0].finished_at = Some(at(6));
+    let told = |story: &Story| {
+        let status = story.plan().status;
+        (status.phase.unwrap_or_default(), status.reason.unwrap_or_default())
+    };
+    assert_eq!(told(&story), ("Failed".to_owned(), "DeadlineExceeded".to_owned()));
+    story.pod.spec.as_mut().unwrap().restart_policy = Some("Never".into());
+    assert_eq!(told(&story), ("Failed".to_owned(), "DeadlineExceeded".to_owned()), "even if it ends well when told to");
+    story.observed.containers[0].finished_at = Some(at(4));
+    assert_eq!(told(&story), ("Succeeded".to_owned(), String::new()), "what ended in time did");
 }
 
 #[test]

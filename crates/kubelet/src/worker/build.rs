@@ -130,7 +130,10 @@ async fn volume(
     let image = of_pod
         .and_then(|volume| volume.image.as_ref())
         .map(|source| ImageSpec { image: source.reference.clone().unwrap_or_default(), ..Default::default() });
-    let host = if sub_path.is_empty() || image.is_some() {
+    if image.is_some() && !sub_path.is_empty() {
+        return Err(config_error("subPath of a volume that is an image is not supported yet".to_owned()));
+    }
+    let host = if sub_path.is_empty() {
         host
     } else {
         let place = start.context.config.pod_dir(spec::uid(&start.pod)).join("volume-subpaths").join(name);

@@ -79,6 +79,7 @@ impl Start {
             error
         };
         let image = image.map_err(told)?;
+        context.images.ensure_volumes(&pod, &entry, &sandbox, &events).await.map_err(told)?;
         let sources = sources.map_err(told)?;
         if tokio::time::timeout(SERVICES, context.services.synced()).await.is_err() {
             let message = "services have not yet been read at least once, cannot construct envvars";

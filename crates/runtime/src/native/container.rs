@@ -19,6 +19,8 @@ use crate::shim::protocol::{Reply, Request, Start};
 
 const NODE: i32 = v1::NamespaceMode::Node as i32;
 const KILL: i32 = 9;
+/// Where images that are volumes are mounted, in a container's directory.
+const VOLUMES: &str = "volumes";
 /// After SIGKILL only the kernel itself can hold a process.
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -39,8 +41,14 @@ impl Native {
         let image = self.inner.images.find(&image_name);
         let image =
             image.ok_or_else(|| CriError::NotFound(format!("failed to resolve image {image_name:?}: not found")))?;
+        let volumes = config.mounts.iter().filter_map(|mount| mount.image.as_ref().map(|image| &image.image));
+        let volumes = volumes.map(|name| {
+            let missing = || CriError::NotFound(format!("failed to resolve image {name:?} of a volume: not found"));
+            self.inner.images.find(name).ok_or_else(missing)
+        });
+        let volumes = volumes.collect::<Result<Vec<_>, _>>()?;
         let (engine, owner) = (self.clone(), sandbox.clone());
-        let work = move || engine.lay_out(&owner, config, &image);
+        let work = move || engine.lay_out(&owner, config, &image, &volumes);
         let container = tokio::task::spawn_blocking(work).await.map_err(internal)??;
         sandbox.containers.write().insert(container.id.clone(), container.clone());
         self.announce(&container, v1::ContainerEventType::ContainerCreatedEvent);
@@ -51,36 +59,49 @@ impl Native {
     fn lay_out(
         &self,
         sandbox: &Arc<Sandbox>,
-        config: v1::ContainerConfig,
+        mut config: v1::ContainerConfig,
         image: &Record,
+        volumes: &[Record],
     ) -> Result<Arc<Container>, CriError> {
+        let id = new_id();
+        let place = sandbox.containers_directory().join(&id).join(VOLUMES);
+        for (number, mount) in config.mounts.iter_mut().filter(|mount| mount.image.is_some()).enumerate() {
+            mount.host_path = place.join(number.to_string()).join("rootfs").display().to_string();
+            mount.readonly = true;
+        }
         let record = ContainerRecord {
             created_at: now(),
             config: pack(&config),
             image_id: image.id.clone(),
-            layers: image.layers.clone(),
+            layers: [image].into_iter().chain(volumes).flat_map(|image| image.layers.clone()).collect(),
             stop_signal: image.config.stop_signal.clone(),
             uid: 0,
             gid: 0,
             started_at: 0,
             failure: None,
         };
-        let container = Container::new(sandbox, new_id(), config, record);
-        let done = self.fill(sandbox, &container, image);
+        let container = Container::new(sandbox, id, config, record);
+        let done = self.fill(sandbox, &container, image, volumes);
         if let Err(error) = done {
-            drop(sys::mount::unmount(&container.directory.join("rootfs")));
+            drop(unmount(&container.directory));
             drop(fs::remove_dir_all(&container.directory));
             return Err(error);
         }
         Ok(Arc::new(container))
     }
 
-    fn fill(&self, sandbox: &Sandbox, container: &Container, image: &Record) -> Result<(), CriError> {
+    fn fill(
+        &self,
+        sandbox: &Sandbox,
+        container: &Container,
+        image: &Record,
+        volumes: &[Record],
+    ) -> Result<(), CriError> {
         let at = |name: &str| container.directory.join(name);
-        for name in ["rootfs", "upper", "work"] {
-            fs::create_dir_all(at(name)).map_err(internal)?;
+        self.mount(&container.directory, image)?;
+        for (number, image) in volumes.iter().enumerate() {
+            self.mount(&at(VOLUMES).join(number.to_string()), image)?;
         }
-        self.mount(container, image)?;
         let identity = identity(&container.config, image, &at("rootfs"))?;
         {
             let mut record = container.record.lock();
@@ -97,9 +118,13 @@ impl Native {
         container.save().map_err(internal)
     }
 
-    fn mount(&self, container: &Container, image: &Record) -> Result<(), CriError> {
+    /// Mounts an image at `rootfs` in a directory.
+    fn mount(&self, directory: &Path, image: &Record) -> Result<(), CriError> {
         let lower = self.inner.images.lower(image).map_err(internal)?;
-        let at = |name: &str| container.directory.join(name);
+        let at = |name: &str| directory.join(name);
+        for name in ["rootfs", "upper", "work"] {
+            fs::create_dir_all(at(name)).map_err(internal)?;
+        }
         if lower.is_empty() {
             return sys::mount::bind(&at("upper"), &at("rootfs")).map_err(internal);
         }
@@ -184,7 +209,7 @@ impl Native {
         }
         let (directory, state) = (container.directory.clone(), sandbox.directory.join("state").join(id));
         let work = move || -> io::Result<()> {
-            sys::mount::unmount(&directory.join("rootfs")).map_err(io::Error::other)?;
+            unmount(&directory).map_err(io::Error::other)?;
             for path in [directory, state] {
                 match fs::remove_dir_all(path) {
                     Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -198,6 +223,15 @@ impl Native {
         self.announce(&container, v1::ContainerEventType::ContainerDeletedEvent);
         Ok(())
     }
+}
+
+/// Takes away the root file system of a container, and the images that it has as volumes.
+fn unmount(directory: &Path) -> Result<(), sys::SysError> {
+    let volumes = directory.join(VOLUMES);
+    if volumes.exists() {
+        sys::mount::unmount_below(&volumes)?;
+    }
+    sys::mount::unmount(&directory.join("rootfs"))
 }
 
 impl Inner {

@@ -99,7 +99,7 @@ impl Sandbox {
         let record: SandboxRecord = serde_json::from_slice(&fs::read(directory.join("sandbox.json"))?)?;
         let config = unpack(&record.config)?;
         let sandbox = Self::new(id, directory, config, record);
-        let all = sandbox.directory.join("containers");
+        let all = sandbox.containers_directory();
         for entry in fs::read_dir(&all)?.flatten() {
             match Container::load(&sandbox, entry.path()) {
                 Ok(container) => drop(sandbox.containers.write().insert(container.id.clone(), Arc::new(container))),
@@ -111,6 +111,11 @@ impl Sandbox {
 
     pub(crate) fn save(&self) -> io::Result<()> {
         save(&self.directory.join("sandbox.json"), &*self.record.lock())
+    }
+
+    /// Where its containers are kept.
+    pub(crate) fn containers_directory(&self) -> PathBuf {
+        self.directory.join("containers")
     }
 
     pub(crate) fn netns(&self) -> PathBuf {
@@ -133,7 +138,7 @@ impl Sandbox {
 
 impl Container {
     pub(crate) fn new(sandbox: &Sandbox, id: String, config: v1::ContainerConfig, record: ContainerRecord) -> Self {
-        let directory = sandbox.directory.join("containers").join(&id);
+        let directory = sandbox.containers_directory().join(&id);
         let cgroup = format!("{}/{id}", sandbox.record.lock().cgroup);
         let phase = watch::Sender::new(Phase::Created);
         let record = Mutex::new(record);

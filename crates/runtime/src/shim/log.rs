@@ -35,10 +35,10 @@ impl Lines {
         }
     }
 
-    /// The stream has ended: hands out what is left.
+    /// The stream has ended: hands out what is left, a line that was never finished.
     pub(crate) fn finish(&mut self, mut out: impl FnMut(&[u8], bool)) {
         if !self.pending.is_empty() {
-            out(&self.pending, true);
+            out(&self.pending, false);
         }
         self.pending = Vec::new();
     }
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn lines_are_cut_wherever_the_reads_fall() {
-        assert_eq!(cut(&[b"ab\nc", b"d\n\ne"]), [(2, true), (2, true), (0, true), (1, true)]);
+        assert_eq!(cut(&[b"ab\nc", b"d\n\ne"]), [(2, true), (2, true), (0, true), (1, false)]);
     }
 
     #[test]

@@ -65,6 +65,9 @@ pub(crate) struct KubeletArgs {
     /// Pods that run at most
     #[arg(long, default_value_t = 110, value_name = "NUMBER")]
     max_pods: usize,
+    /// Kernel settings that pods may change beside the safe ones, as in kernel.msg*
+    #[arg(long, value_delimiter = ',', value_name = "SYSCTL")]
+    allowed_unsafe_sysctls: Vec<String>,
     /// What has to be left before pods are ended, as in memory.available<100Mi,nodefs.available<10%
     #[arg(long, value_delimiter = ',', value_parser = limit, value_name = "SIGNAL<QUANTITY")]
     eviction_hard: Vec<(String, String)>,
@@ -113,6 +116,7 @@ pub(crate) async fn run(args: KubeletArgs, shutdown: CancellationToken) -> Resul
     config.cluster_dns = args.cluster_dns;
     config.static_pod_path = args.pod_manifest_path;
     config.max_pods = args.max_pods;
+    config.allowed_unsafe_sysctls = args.allowed_unsafe_sysctls;
     config.eviction_hard.extend(args.eviction_hard);
     config.eviction_pressure_transition_period = args.eviction_pressure_transition_period;
     let ways = node.ways(&client::Informers::new(client.clone()))?;
