@@ -27,7 +27,7 @@ pub(super) async fn ensure(server: &Arc<Server>, plural: &str, wanted: Value) ->
         };
         let Some(better) = reconciled(&present.tree()?, &wanted) else { return Ok(()) };
         match context.update(&name, better).await {
-            Err(error) if matches!(error.reason.as_ref(), "Conflict" | "NotFound") => {}
+            Err(error) if matches!(error.reason, "Conflict" | "NotFound") => {}
             Err(error) => return Err(error),
             Ok(_) => {
                 tracing::info!(resource = plural, name, "a default of an older version got what is new");
