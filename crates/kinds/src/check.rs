@@ -1,5 +1,7 @@
 //! Walking a tree and complaining about it: a value that knows its path, and the checks that many kinds share.
 
+pub(crate) mod conditions;
+pub(crate) mod percent;
 pub(crate) mod resource;
 mod selector;
 

@@ -1,5 +1,5 @@
-//! Kinds about which little more is particular than what may not change: ControllerRevision, RuntimeClass, IngressClass,
-//! IPAddress, and those of `resource.k8s.io`.
+//! Kinds about which little more is particular than what may not change: ControllerRevision, IPAddress,
+//! and those of `resource.k8s.io`.
 
 use serde_json::Value;
 
@@ -17,19 +17,6 @@ pub(crate) static CONTROLLER_REVISION: Rules = Rules {
     validate_update: |new, old| stays(new, old, &["/data"]),
     ..NO_GENERATION
 };
-
-pub(crate) static RUNTIME_CLASS: Rules = Rules {
-    validate: |class| {
-        let mut errors = Errors::new();
-        check::named(&At::field(class, "handler"), api::names::dns_label, &mut errors);
-        errors
-    },
-    validate_update: |new, old| stays(new, old, &["/handler"]),
-    ..NO_GENERATION
-};
-
-pub(crate) static INGRESS_CLASS: Rules =
-    Rules { validate_update: |new, old| stays(new, old, &["/spec/controller"]), ..Rules::PLAIN };
 
 pub(crate) static ADDRESS: Rules = Rules {
     validate: |address| {
@@ -100,7 +87,6 @@ mod tests {
             refused(&CONTROLLER_REVISION, json!({"data": {"a": 1}, "revision": 2}), json!({"data": {"a": 1}})),
             ""
         );
-        assert_eq!(refused(&RUNTIME_CLASS, json!({"handler": "a"}), json!({"handler": "b"})), "handler");
         let claim = |name: &str| json!({"spec": {"devices": {"requests": [{"name": name}]}}});
         assert_eq!(refused(resource("ResourceClaim"), claim("a"), claim("b")), "spec");
         assert_eq!(refused(resource("ResourceClaim"), claim("a"), claim("a")), "");

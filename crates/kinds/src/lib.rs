@@ -11,13 +11,17 @@ mod certificates;
 mod check;
 mod columns;
 mod convert;
+mod coordination;
 mod core;
 mod discovery;
 mod fixed;
-mod misc;
+mod networking;
+mod policy;
 pub mod quota;
 mod rbac;
 mod rules;
+mod runtime_class;
+mod scheduling;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -36,17 +40,13 @@ pub fn rules(gvk: &GroupVersionKind) -> &'static Rules {
         ("batch", kind) => batch::rules(kind),
         ("rbac.authorization.k8s.io", kind) => rbac::rules(kind),
         ("discovery.k8s.io", "EndpointSlice") => &discovery::ENDPOINT_SLICE,
-        ("coordination.k8s.io", "Lease") => &misc::LEASE,
+        ("coordination.k8s.io", "Lease") => &coordination::LEASE,
         ("autoscaling", "HorizontalPodAutoscaler") => &autoscaling::AUTOSCALER,
-        ("scheduling.k8s.io", "PriorityClass") => &misc::PRIORITY_CLASS,
-        ("networking.k8s.io", "NetworkPolicy") => &misc::NETWORK_POLICY,
-        ("networking.k8s.io", "Ingress") => &misc::INGRESS,
-        ("networking.k8s.io", "IngressClass") => &fixed::INGRESS_CLASS,
-        ("networking.k8s.io", "IPAddress") => &fixed::ADDRESS,
-        ("node.k8s.io", "RuntimeClass") => &fixed::RUNTIME_CLASS,
+        ("scheduling.k8s.io", "PriorityClass") => &scheduling::PRIORITY_CLASS,
+        ("node.k8s.io", "RuntimeClass") => &runtime_class::RUNTIME_CLASS,
         ("resource.k8s.io", kind) => fixed::resource(kind),
-        ("networking.k8s.io", "ServiceCIDR") => &misc::SERVICE_CIDR,
-        ("policy", "PodDisruptionBudget") => &misc::DISRUPTION_BUDGET,
+        ("networking.k8s.io", kind) => networking::rules(kind),
+        ("policy", "PodDisruptionBudget") => &policy::DISRUPTION_BUDGET,
         ("storage.k8s.io", kind) => storage::rules(kind),
         ("certificates.k8s.io", "CertificateSigningRequest") => &certificates::SIGNING_REQUEST,
         ("apiregistration.k8s.io", _) => &rules::API_SERVICE,

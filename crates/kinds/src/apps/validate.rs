@@ -3,7 +3,7 @@
 use api::field::FieldError;
 use serde_json::{Value, json};
 
-use crate::check::{self, At, Errors};
+use crate::check::{self, At, Errors, percent};
 use crate::core::pod::template;
 
 pub(super) fn replica_set(set: &Value) -> Errors {
@@ -49,38 +49,11 @@ fn strategy(strategy: &At<'_>, errors: &mut Errors) {
 
 fn rolling_update(rolling: &At<'_>, errors: &mut Errors) {
     let (unavailable, surge) = (rolling.get("maxUnavailable"), rolling.get("maxSurge"));
-    let known = [&unavailable, &surge].map(|at| int_or_percent(at, errors));
+    let known = [&unavailable, &surge].map(|at| percent::int_or_percent(at, errors));
     if known == [Some(0), Some(0)] {
         errors.push(unavailable.invalid("may not be 0 when `maxSurge` is 0"));
     }
-    not_over_all(&unavailable, errors);
-}
-
-/// A number or a percentage that is not negative; its number.
-fn int_or_percent(at: &At<'_>, errors: &mut Errors) -> Option<i64> {
-    match at.value {
-        Value::String(text) => {
-            let number = text.strip_suffix('%').filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
-            let number = number.and_then(|t| t.parse().ok());
-            if number.is_none() {
-                errors.push(at.invalid(PERCENT));
-            }
-            number
-        }
-        _ => {
-            check::not_negative(at, errors);
-            Some(at.int().unwrap_or(0))
-        }
-    }
-}
-
-const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
-
-fn not_over_all(at: &At<'_>, errors: &mut Errors) {
-    let percent = at.str().strip_suffix('%').and_then(|t| t.parse::<i64>().ok());
-    if percent.is_some_and(|p| p > 100) {
-        errors.push(at.invalid("must not be greater than 100%"));
-    }
+    percent::not_over_all(&unavailable, errors);
 }
 
 /// The selector of an existing controller is for ever.
@@ -175,7 +148,7 @@ pub(super) fn daemon_set(set: &Value) -> Errors {
         "RollingUpdate" => {
             let rolling = update.get("rollingUpdate");
             let (unavailable, surge) = (rolling.get("maxUnavailable"), rolling.get("maxSurge"));
-            let known = [&unavailable, &surge].map(|at| int_or_percent(at, &mut errors));
+            let known = [&unavailable, &surge].map(|at| percent::int_or_percent(at, &mut errors));
             match known {
                 [Some(0), Some(0)] => errors.push(unavailable.required("cannot be 0 when maxSurge is 0")),
                 [Some(u), Some(s)] if u > 0 && s > 0 => {
@@ -183,8 +156,8 @@ pub(super) fn daemon_set(set: &Value) -> Errors {
                 }
                 _ => {}
             }
-            not_over_all(&unavailable, &mut errors);
-            not_over_all(&surge, &mut errors);
+            percent::not_over_all(&unavailable, &mut errors);
+            percent::not_over_all(&surge, &mut errors);
         }
         _ => errors.push(update.get("type").not_supported(&["OnDelete", "RollingUpdate"])),
     }

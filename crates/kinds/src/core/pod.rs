@@ -1,6 +1,6 @@
 //! Pods: defaults and what a creator may not say. The defaults of the spec serve pod templates, too.
 
-mod containers;
+pub(crate) mod containers;
 pub(crate) mod scheduling;
 mod security;
 pub(crate) mod spec;

@@ -4,7 +4,7 @@ pub(super) mod env;
 pub(super) mod mounts;
 mod ports;
 mod probes;
-mod resources;
+pub(crate) mod resources;
 
 use std::collections::HashSet;
 

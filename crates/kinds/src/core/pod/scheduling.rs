@@ -15,7 +15,8 @@ pub(super) fn validate(spec: &At<'_>, errors: &mut Errors) {
     gates(&spec.get("schedulingGates"), errors);
 }
 
-fn tolerations(list: &At<'_>, errors: &mut Errors) {
+/// A list of tolerations.
+pub(crate) fn tolerations(list: &At<'_>, errors: &mut Errors) {
     for toleration in list.items() {
         let (key, operator) = (toleration.get("key"), toleration.get("operator"));
         let (value, effect) = (toleration.get("value"), toleration.get("effect"));
