@@ -1,11 +1,47 @@
-//! CertificateSigningRequests: who asked, and what its doors change.
+//! CertificateSigningRequests: what is asked, and what its doors change.
+
+mod pem;
+mod signer;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::Rules;
-use crate::check::{self, At, Errors};
+use crate::check::{At, Errors};
+use crate::{NameRule, Rules};
+
+const SHORTEST_SECONDS: i64 = 600;
+const USAGES: &[&str] = &[
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
 
 pub(crate) static SIGNING_REQUEST: Rules = Rules {
+    names: NameRule::PathSegment,
     has_generation: false,
     fields: &[("spec.signerName", "/spec/signerName")],
     prepare_create: |request| api::meta::put(request, "status", json!({})),
@@ -15,8 +51,8 @@ pub(crate) static SIGNING_REQUEST: Rules = Rules {
         }
     },
     door,
-    validate,
-    validate_status: |new, _| conditions(new),
+    validate_new: validate,
+    validate_status: status::validate,
     ..Rules::PLAIN
 };
 
@@ -47,50 +83,34 @@ fn door(door: &str, new: &mut Value, old: &Value) {
     api::meta::put(new, "status", status);
 }
 
+/// The spec is for ever: only a new one is looked at.
 fn validate(request: &Value) -> Errors {
     let mut errors = Errors::new();
     let spec = At::field(request, "spec");
-    check::required(&spec.get("request"), &mut errors);
-    check::required(&spec.get("signerName"), &mut errors);
-    if spec.get("usages").is_empty() {
-        errors.push(spec.get("usages").required("usages is required"));
+    let asked = spec.get("request");
+    if let Err(why) = pem::check_request(asked.str()) {
+        errors.push(asked.invalid(why));
+    }
+    usages(&spec.get("usages"), &mut errors);
+    signer::validate(&spec.get("signerName"), &mut errors);
+    let seconds = spec.get("expirationSeconds");
+    if seconds.int().is_some_and(|number| number < SHORTEST_SECONDS) {
+        errors.push(seconds.invalid("may not specify a duration less than 600 seconds (10 minutes)"));
     }
     errors
 }
 
-fn conditions(request: &Value) -> Errors {
-    let mut errors = Errors::new();
-    let list = At::field(request, "status").get("conditions");
-    for condition in list.items() {
-        let (kind, status) = (condition.get("type"), condition.get("status"));
-        check::required(&kind, &mut errors);
-        check::required_one_of(&status, &["True", "False", "Unknown"], &mut errors);
-        if matches!(kind.str(), "Approved" | "Denied" | "Failed") && status.str() != "True" {
-            errors.push(status.not_supported(&["True"]));
+fn usages(list: &At<'_>, errors: &mut Errors) {
+    if list.is_empty() {
+        errors.push(list.required(""));
+    }
+    let mut seen = HashSet::new();
+    for usage in list.items() {
+        if !USAGES.contains(&usage.str()) {
+            errors.push(usage.not_supported(USAGES));
         }
-    }
-    let has = |kind: &str| list.items().any(|c| c.get("type").str() == kind);
-    if has("Approved") && has("Denied") {
-        errors.push(list.invalid("Approved and Denied conditions are mutually exclusive"));
-    }
-    errors
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_door_changes_its_own() {
-        let approved = json!({"type": "Approved", "status": "True"});
-        let old = json!({"status": {"certificate": "c"}});
-        let mut new = json!({"status": {"certificate": "d", "conditions": [approved]}});
-        let mut by_status = new.clone();
-        door("approval", &mut new, &old);
-        assert_eq!(new, json!({"status": {"certificate": "c", "conditions": [approved]}}));
-        door("status", &mut by_status, &old);
-        assert_eq!(by_status, json!({"status": {"certificate": "d"}}));
-        let both = json!({"status": {"conditions": [approved, {"type": "Denied", "status": "True"}]}});
-        assert_eq!(conditions(&both).len(), 1);
+        if !seen.insert(usage.str()) {
+            errors.push(usage.duplicate());
+        }
     }
 }
