@@ -198,6 +198,19 @@ pub(crate) fn port_name(name: &str) -> Vec<&'static str> {
     wrong
 }
 
+/// The name of a CSI driver, of at most 63 characters; it may have capitals.
+pub(crate) fn csi_driver(at: &At<'_>, errors: &mut Errors) {
+    if !required(at, errors) {
+        return;
+    }
+    if at.str().len() > 63 {
+        errors.push(FieldError::too_long(&at.path, 63));
+    }
+    if let Err(why) = api::names::dns_subdomain(&at.str().to_lowercase()) {
+        errors.push(at.invalid(why));
+    }
+}
+
 /// A domain and a path: `acme.io/foo`.
 pub(crate) fn domain_prefixed_path(at: &At<'_>, errors: &mut Errors) {
     if !required(at, errors) {

@@ -184,7 +184,7 @@ static CSI_NODE: Rules = Rules {
 
 fn csi_node_driver<'a>(driver: &At<'a>, seen: &mut HashSet<&'a str>, errors: &mut Errors) {
     let (name, id) = (driver.get("name"), driver.get("nodeID"));
-    driver_name(&name, errors);
+    check::csi_driver(&name, errors);
     if check::required(&id, errors) && id.str().len() > MAX_NODE_ID {
         errors.push(id.invalid(format!("must be {MAX_NODE_ID} characters or less")));
     }
@@ -204,17 +204,11 @@ fn csi_node_driver<'a>(driver: &At<'a>, seen: &mut HashSet<&'a str>, errors: &mu
     }
 }
 
-/// Drivers have names of at most 63 characters.
-fn driver_name(at: &At<'_>, errors: &mut Errors) {
-    check::required_named(at, api::names::dns_subdomain, errors);
-    if at.str().len() > 63 {
-        errors.push(FieldError::too_long(&at.path, 63));
-    }
-}
-
 static CSI_DRIVER: Rules = Rules {
     validate: |driver| {
         let mut errors = Errors::new();
+        let name = api::meta::name(driver).into();
+        check::csi_driver(&At::new(&name, "name"), &mut errors);
         let spec = At::field(driver, "spec");
         let policies = ["File", "None", "ReadWriteOnceWithFSType"];
         check::one_of(&spec.get("fsGroupPolicy"), &policies, &mut errors);

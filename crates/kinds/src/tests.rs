@@ -448,3 +448,24 @@ fn an_update_keeps_the_address_and_leaves_node_ports() {
         json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ports": [{"port": 80}]}})
     );
 }
+
+#[test]
+fn the_status_of_a_claim() {
+    let said = |status: Value| {
+        text(&(rules("v1", "PersistentVolumeClaim").validate_status)(&json!({"status": status}), &json!({})))
+    };
+    assert_eq!(
+        said(
+            json!({"allocatedResources": {"storage": "1Gi"}, "allocatedResourceStatuses": {"storage": "NodeResizePending"}})
+        ),
+        ""
+    );
+    assert_eq!(
+        said(json!({"capacity": {"storage": "-1"}, "allocatedResourceStatuses": {"cpu": "NodeResizePending"}})),
+        "status.capacity[storage]: Invalid value: \"-1\": must be greater than or equal to 0 | status.allocatedResourceStatus: Unsupported value: \"cpu\": supported values: \"storage\""
+    );
+    assert!(
+        said(json!({"allocatedResourceStatuses": {"storage": "x"}}))
+            .contains("Unsupported value: \"storage\": supported values: \"ControllerResizeInProgress\"")
+    );
+}

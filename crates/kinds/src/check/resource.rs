@@ -54,7 +54,7 @@ pub(crate) fn is_whole(name: &str) -> bool {
 }
 
 /// A resource of Kubernetes itself.
-fn is_native(name: &str) -> bool {
+pub(crate) fn is_native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
 }
 

@@ -1,12 +1,21 @@
 //! PersistentVolumes and their claims.
 
+use api::field::FieldError;
 use serde_json::{Map, Value, json};
 
 use super::pod::{scheduling, volumes};
-use crate::check::{self, At, Errors};
+use crate::check::{self, At, Errors, resource};
 
 const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 const VOLUME_MODES: &[&str] = &["Block", "Filesystem"];
+/// How a resize stands.
+const RESIZES: &[&str] = &[
+    "ControllerResizeInProgress",
+    "ControllerResizeInfeasible",
+    "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+    "NodeResizePending",
+];
 /// The annotation that came before `spec.storageClassName`.
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 /// Fields of a volume that are not its source.
@@ -180,7 +189,28 @@ pub(crate) fn validate_claim_status(new: &Value, _old: &Value) -> Errors {
             check::quantity(&amount, &mut errors);
         }
     }
+    let (resizes, allocated) = (status.get("allocatedResourceStatuses"), status.get("allocatedResources"));
+    // Upstream's path lacks the end of the word.
+    let told = format!("{}.allocatedResourceStatus", status.path);
+    for (name, state) in resizes.entries() {
+        grown(name, &told, &mut errors);
+        if !RESIZES.contains(&state.str()) {
+            errors.push(FieldError::not_supported(&told, &name.into(), RESIZES));
+        }
+    }
+    for (name, _) in allocated.entries() {
+        grown(name, &allocated.path, &mut errors);
+    }
     errors
+}
+
+/// What grows of a claim: its storage, or what a driver has a name for.
+fn grown(name: &str, path: &str, errors: &mut Errors) {
+    if let Err(why) = api::names::qualified_name(name) {
+        errors.push(FieldError::invalid(path, &name.into(), why));
+    } else if resource::is_native(name) && name != "storage" {
+        errors.push(FieldError::not_supported(path, &name.into(), &["storage"]));
+    }
 }
 
 pub(crate) fn validate_volume(volume: &Value) -> Errors {

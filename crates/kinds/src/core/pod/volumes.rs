@@ -83,7 +83,7 @@ pub(crate) fn one_source(kind: &str, at: &At<'_>, errors: &mut Errors) {
                 errors.push(at.get("path").invalid("must be an absolute path"));
             }
         }
-        "csi" => need(&["driver"]),
+        "csi" => check::csi_driver(&at.get("driver"), errors),
         "iscsi" => need(&["targetPortal", "iqn"]),
         _ => {}
     }
