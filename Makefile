@@ -43,7 +43,7 @@ lint: deps ## Check format, lints, ranks and licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets
 	cargo xtask tidy
-	@test -x .cache/deny/bin/cargo-deny || cargo install --quiet --locked --root .cache/deny cargo-deny
+	@test -x .cache/deny/bin/cargo-deny || cargo install --quiet --locked --debug --root .cache/deny cargo-deny
 	.cache/deny/bin/cargo-deny check bans licenses sources
 
 bench: build $(IMAGE) ## Measure, one JSON line each

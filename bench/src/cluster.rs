@@ -77,6 +77,13 @@ impl Cluster {
         until("admin.kubeconfig", async || Api::from_kubeconfig(&path)).await
     }
 
+    /// A folder that goes with the cluster.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, Failure> {
+        let folder = self.directory.join(name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
     /// Runs a command of the binary on this cluster; tells what it says.
     pub(crate) async fn oxikube(&self, arguments: &[&str]) -> Result<String, Failure> {
         said(Command::new(&self.binary).env("OXIKUBE_DATA_DIR", &self.directory).args(arguments)).await

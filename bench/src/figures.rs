@@ -9,6 +9,7 @@ mod nodes;
 mod objects;
 mod pods;
 mod restart;
+mod scaling;
 mod services;
 mod startup;
 mod writes;
@@ -82,6 +83,9 @@ impl Bench {
         }
         if self.report.wants(services::FIGURES) {
             services::measure(self).await?;
+        }
+        if self.report.wants(scaling::FIGURES) {
+            scaling::measure(self).await?;
         }
         if self.report.wants(writes::FIGURES) {
             writes::measure(self).await?;

@@ -35,27 +35,30 @@ pub fn is_already_exists(error: &kube::Error) -> bool {
 
 /// Reads, changes and writes an object until no one else wrote in between. `change` answers false for "as it should
 /// be": nothing is written then.
-pub async fn update<K, F>(api: &Api<K>, name: &str, mut change: F) -> kube::Result<K>
+pub async fn update<K, F>(api: &Api<K>, name: &str, change: F) -> kube::Result<K>
 where
     K: Clone + DeserializeOwned + Serialize + Debug,
     F: FnMut(&mut K) -> bool,
 {
-    let mut attempt = 0;
-    loop {
-        let mut object = api.get(name).await?;
-        if !change(&mut object) {
-            return Ok(object);
-        }
-        attempt += 1;
-        match api.replace(name, &PostParams::default(), &object).await {
-            Err(error) if is_conflict(&error) && attempt < ATTEMPTS => {}
-            other => return other,
-        }
-    }
+    update_part(api, name, Part::Main, change).await
 }
 
 /// As [`update`], through the status subresource.
-pub async fn update_status<K, F>(api: &Api<K>, name: &str, mut change: F) -> kube::Result<K>
+pub async fn update_status<K, F>(api: &Api<K>, name: &str, change: F) -> kube::Result<K>
+where
+    K: Clone + DeserializeOwned + Serialize + Debug,
+    F: FnMut(&mut K) -> bool,
+{
+    update_part(api, name, Part::Status, change).await
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    Main,
+    Status,
+}
+
+async fn update_part<K, F>(api: &Api<K>, name: &str, part: Part, mut change: F) -> kube::Result<K>
 where
     K: Clone + DeserializeOwned + Serialize + Debug,
     F: FnMut(&mut K) -> bool,
@@ -67,7 +70,11 @@ where
             return Ok(object);
         }
         attempt += 1;
-        match api.replace_status(name, &PostParams::default(), &object).await {
+        let written = match part {
+            Part::Main => api.replace(name, &PostParams::default(), &object).await,
+            Part::Status => api.replace_status(name, &PostParams::default(), &object).await,
+        };
+        match written {
             Err(error) if is_conflict(&error) && attempt < ATTEMPTS => {}
             other => return other,
         }
