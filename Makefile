@@ -53,7 +53,7 @@ fuzz: deps ## Let the fuzz targets run for a minute each
 	fuzz/run.sh 60
 
 package: deps ## Make a tar archive and a Debian package of a static binary in target/package
-	RUSTFLAGS='-C target-feature=+crt-static' LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=/usr/lib/$$(gcc -print-multiarch) \
+	RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=/usr/lib/$$(gcc -print-multiarch) \
 	  cargo build --release --target $(HOST) --bin oxikube
 	cargo xtask package target/$(HOST)/release/oxikube target/package
 

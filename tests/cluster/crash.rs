@@ -1,37 +1,52 @@
 //! The server is killed: nothing that was acknowledged is lost, no container is disturbed.
 
+use std::sync::Mutex;
+use std::time::Duration;
+
 use serde_json::Value;
-use tests::{Cluster, eventually};
+use tests::{Cluster, eventually, signal};
+
+/// Creates objects one after the other until the server is gone; each that was acknowledged is noted.
+fn write(cluster: &Cluster, prefix: &str, acknowledged: &Mutex<Vec<String>>) {
+    for i in 0..1000 {
+        let name = format!("{prefix}-{i}");
+        if !cluster.kubectl(&["create", "configmap", &name, &format!("--from-literal=k={name}")]).ok {
+            return;
+        }
+        acknowledged.lock().unwrap().push(name);
+    }
+}
 
 #[test]
 fn acknowledged_objects_survive_kill_9_in_a_write_load() {
     let cluster = Cluster::start();
-    let mut acknowledged = Vec::new();
+    let acknowledged = Mutex::new(Vec::new());
+    let count = || acknowledged.lock().unwrap().len();
     for round in 0..10 {
-        let pid = cluster.server_pid().to_string();
-        let mut killer = std::process::Command::new("sh");
-        let delay = format!("sleep 0.{}; kill -9 {pid}", 1 + round % 4);
-        let mut killer = killer.args(["-c", &delay]).spawn().unwrap();
-        for i in 0..200 {
-            let name = format!("c{round}-{i}");
-            let made = cluster.kubectl(&["create", "configmap", &name, &format!("--from-literal=k={name}")]);
-            if !made.ok {
-                break;
+        let (pid, before) = (cluster.server_pid().unsigned_abs(), count());
+        std::thread::scope(|scope| {
+            for writer in 0..3 {
+                let (cluster, acknowledged) = (&cluster, &acknowledged);
+                scope.spawn(move || write(cluster, &format!("c{round}-{writer}"), acknowledged));
             }
-            acknowledged.push(name);
-        }
-        assert!(killer.wait().unwrap().success());
+            eventually("the load is on", || {
+                let written = count() - before;
+                if written > 3 { Ok(()) } else { Err(format!("{written} objects")) }
+            });
+            // Each time at another point of what goes on.
+            std::thread::sleep(Duration::from_millis(17 * round));
+            signal("-9", &[pid]);
+        });
         let status = cluster.oxikube(&["status"]);
         assert!(status.stdout.contains("crashed"), "{}", status.stdout);
         cluster.up(&[]);
         let list = cluster.get(&["configmaps"]).unwrap();
         let there: Vec<&Value> = list["items"].as_array().unwrap().iter().collect();
-        for name in &acknowledged {
+        for name in acknowledged.lock().unwrap().iter() {
             let found = there.iter().find(|c| c["metadata"]["name"] == name.as_str());
             assert_eq!(found.map(|c| &c["data"]["k"]), Some(&Value::from(name.as_str())), "{name}");
         }
     }
-    assert!(acknowledged.len() > 10, "only {} writes were tried", acknowledged.len());
 }
 
 #[test]

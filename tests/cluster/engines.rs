@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::{Cluster, Engine, eventually};
+use tests::{Cluster, Engine, Registry, eventually};
 
 const MANIFEST: &str = "
 apiVersion: v1
@@ -100,6 +100,40 @@ fn carries_streams(cluster: &Cluster) {
     forward.kill().unwrap();
     forward.wait().unwrap();
     assert!(String::from_utf8_lossy(&page.stdout).contains("Welcome to nginx"), "{line} {page:?}");
+}
+
+/// What is typed reaches a container's own process, and what it says comes back.
+fn attaches(cluster: &Cluster) {
+    let options = ["--image=nginx", "--image-pull-policy=IfNotPresent", "--restart=Never", "-i", "--quiet", "--rm"];
+    let script = "while read line; do echo heard $line; done; echo end of input";
+    let run = [&["run", "listener"], &options[..], &["--command", "--", "sh", "-c", script]].concat();
+    let said = cluster.kubectl_with(&run, Some("one\ntwo\n")).must();
+    assert_eq!(said.lines().take(3).collect::<Vec<_>>(), ["heard one", "heard two", "end of input"]);
+}
+
+/// An image of a registry is pulled for a pod, by `oxikube image pull`, and one that is not there is said to be missing.
+fn pulls(cluster: &Cluster, engine: Engine) {
+    let registry = Registry::start(cluster);
+    let image = registry.push_nginx("pulled");
+    cluster.kubectl(&["run", "pulled", "--image", &image, "--image-pull-policy=Always"]).must();
+    let missing = image.replace(":1", ":2");
+    cluster.kubectl(&["run", "missing", "--image", &missing]).must();
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/pulled", "--timeout=60s"]).must();
+    eventually("the cause is told", || {
+        let events = cluster.kubectl(&["events", "--for=pod/missing"]).must();
+        let told = events.contains("ErrImagePull") && events.contains("not found");
+        if told { Ok(()) } else { Err(events) }
+    });
+    cluster.kubectl(&["delete", "pod", "pulled", "missing", "--grace-period=1"]).must();
+    if engine != Engine::Offered {
+        let other = registry.push_nginx("other");
+        cluster.oxikube(&["image", "pull", &other]).must();
+        let list = cluster.oxikube(&["image", "list"]).must();
+        assert!(list.contains(&other), "{list}");
+        cluster.oxikube(&["image", "remove", &other]).must();
+        let list = cluster.oxikube(&["image", "list"]).must();
+        assert!(!list.contains(&other), "{list}");
+    }
 }
 
 /// Follows a log until it has said something.
@@ -200,7 +234,9 @@ fn a_day_on(engine: Engine) {
     let cluster = Cluster::start_on(engine);
     serves(&cluster);
     carries_streams(&cluster);
+    attaches(&cluster);
     follows_logs(&cluster);
+    pulls(&cluster, engine);
     limits_hold(&cluster);
     restarts_at_once(&cluster);
     is_adopted(&cluster);

@@ -1,6 +1,6 @@
 //! The pages of the documentation: their commands work as they stand there.
 
-use tests::{Cluster, Page};
+use tests::{Cluster, Machine, Page};
 
 /// What a page means by "a cluster": one that runs, with the nginx image.
 const CLUSTER: &str = "oxikube up; export KUBECONFIG=/var/lib/oxikube/admin.kubeconfig; oxikube image import nginx.tar";
@@ -63,4 +63,11 @@ fn status_and_why() {
 #[test]
 fn bootstrap_tokens() {
     follow("bootstrap-tokens.md", "oxikube up");
+}
+
+#[test]
+fn several_computers() {
+    let cluster = Cluster::prepared();
+    let [second, third] = [20, 30].map(|last| Machine::beside(&cluster, last));
+    Page::read("setting-up.md").follow_on(&cluster, "", &[("second", &second), ("third", &third)]);
 }

@@ -123,6 +123,10 @@ fn a_disk_that_fills_up_and_has_room_again() {
     for name in ["before", "after"] {
         cluster.get(&["configmap", name]).unwrap();
     }
+    // The disk is its owner's: it stays mounted.
+    cluster.oxikube(&["down"]).must();
+    cluster.up(&[]);
+    cluster.get(&["configmap", "after"]).unwrap();
     cluster.oxikube(&["down"]).must();
 }
 

@@ -10,6 +10,7 @@ mod machine;
 mod machines;
 mod network;
 mod page;
+mod registry;
 mod wait;
 
 pub use cluster::{Cluster, Output, binary};
@@ -18,4 +19,5 @@ pub use etcd::Etcd;
 pub use machine::Machine;
 pub use machines::signal;
 pub use page::Page;
+pub use registry::Registry;
 pub use wait::eventually;

@@ -36,6 +36,11 @@ impl Machine {
         &self.directory
     }
 
+    /// The file of the network namespace that it is.
+    pub fn netns(&self) -> PathBuf {
+        self.network.file()
+    }
+
     /// A command on the machine.
     pub fn command(&self, program: &str) -> Command {
         self.network.command(program)

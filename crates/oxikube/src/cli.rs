@@ -183,6 +183,9 @@ pub(crate) struct ServerArgs {
     /// Write an audit log, one JSON line a request
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_log_path: Option<PathBuf>,
+    /// KubeSchedulerConfiguration with the scheduler's profiles
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scheduler_config: Option<PathBuf>,
     /// Container engine: native, unix://SOCKET of one that speaks CRI, or docker://SOCKET
     #[arg(long, default_value_t, value_name = "ENDPOINT")]
     pub(crate) container_runtime_endpoint: Endpoint,
@@ -218,6 +221,7 @@ impl ServerArgs {
         list.extend(self.nodes.map(|n| format!("--nodes={n}")));
         list.extend(self.node_ip.map(|ip| format!("--node-ip={ip}")));
         list.extend(self.audit_log_path.as_ref().map(|p| format!("--audit-log-path={}", p.display())));
+        list.extend(self.scheduler_config.as_ref().map(|p| format!("--scheduler-config={}", p.display())));
         list.push(format!("--container-runtime-endpoint={}", self.container_runtime_endpoint));
         list.extend(self.gateway.to_arguments());
         list.extend(self.etcd.to_arguments());

@@ -31,7 +31,9 @@ use crate::master::Master;
 use crate::problem::{During, Problem};
 use crate::store;
 
-pub(crate) use config::{advertise_address, api_certificates, kubelet_certificate, node_name, server_node};
+pub(crate) use config::{
+    advertise_address, api_certificates, kubelet_certificate, node_name, scheduler as scheduler_config, server_node,
+};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use machines::etcd::program as etcd_program;
 pub(crate) use machines::{
@@ -78,6 +80,7 @@ async fn serve(
     shutdown: CancellationToken,
     started: impl FnOnce(String) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
+    let scheduling = config::scheduler(args.scheduler_config.as_deref())?;
     let listener = bind(SocketAddr::from(([0, 0, 0, 0], args.api_port)), "--api-port").await?;
     let fleet = Fleet::open(instance, args).await?;
     if let Some(fleet) = &fleet {
@@ -115,7 +118,7 @@ async fn serve(
     };
     started(name.clone())?;
     let mut roles = Roles::new(shutdown.clone());
-    lead(&mut roles, args, &api, &pki, &name);
+    lead(&mut roles, args, &api, &pki, (&name, scheduling));
     let engine = match args.without_node {
         true => None,
         false => Some(beside(&mut roles, &api, instance, &pki, &settings, address).await?),
@@ -230,7 +233,13 @@ fn controllers(args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki) -> controller
 
 /// Runs the parts of which one in the cluster is at work. A server that is alone on its store does not elect: it would
 /// only wait for its own lease after a crash.
-fn lead(roles: &mut Roles, args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki, name: &str) {
+fn lead(
+    roles: &mut Roles,
+    args: &ServerArgs,
+    api: &Arc<ApiServer>,
+    pki: &Pki,
+    (name, scheduling): (&str, scheduler::Config),
+) {
     let elect = |role| args.etcd.is_given().then(|| Election::new(role, name));
     let own = api.client(User::authenticated("system:kube-controller-manager", &[]));
     let config = controllers(args, api, pki);
@@ -238,8 +247,7 @@ fn lead(roles: &mut Roles, args: &ServerArgs, api: &Arc<ApiServer>, pki: &Pki, n
     roles.run("controller-manager", leader::run(own, elect("kube-controller-manager"), roles.stop(), work));
     let own = api.client(User::authenticated("system:kube-scheduler", &[]));
     let client = own.clone();
-    let work =
-        move |guard: Guarded, ended| Scheduler::build(scheduler::Config::default(), guard(client.clone())).run(ended);
+    let work = move |guard: Guarded, ended| Scheduler::build(scheduling.clone(), guard(client.clone())).run(ended);
     roles.run("scheduler", leader::run(own, elect("kube-scheduler"), roles.stop(), work));
 }
 
@@ -263,7 +271,7 @@ pub(crate) async fn teardown(instance: &Instance, name: &str) -> Result<(), Prob
     Node::open(instance, &settings).await?.teardown().await?;
     instance.forget_engine()?;
     proxy::teardown(name).await.during("cannot remove the rules of services")?;
-    sys::mount::unmount_below(instance.root()).during("cannot unmount the volumes of pods")
+    sys::mount::unmount_inside(instance.root()).during("cannot unmount the volumes of pods")
 }
 
 /// Listens; `flag` is what chooses another port.

@@ -46,6 +46,7 @@ pub(crate) fn flags(args: &ServerArgs) -> Vec<String> {
         hostname_override: None,
         node_ip: None,
         audit_log_path: None,
+        scheduler_config: None,
         container_runtime_endpoint: Endpoint::Native,
         etcd: EtcdArgs::default(),
         ..args.clone()
@@ -99,6 +100,7 @@ impl Master {
             data: given.data.clone(),
             log: given.log.clone(),
             audit_log_path: given.audit_log_path.clone(),
+            scheduler_config: given.scheduler_config.clone(),
             container_runtime_endpoint: given.container_runtime_endpoint.clone(),
             hostname_override: Some(self.name.clone()),
             node_ip: Some(self.address),

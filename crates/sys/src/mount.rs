@@ -71,6 +71,11 @@ pub fn unmount_below(root: &Path) -> Result<()> {
     below(root)?.iter().try_for_each(|point| unmount(point))
 }
 
+/// Unmounts everything below `root`, but not `root`, which may be somebody's disk.
+pub fn unmount_inside(root: &Path) -> Result<()> {
+    below(root)?.iter().filter(|point| *point != root).try_for_each(|point| unmount(point))
+}
+
 /// Mount points in a `mountinfo` table, in the order mounted.
 fn points(table: &str) -> impl Iterator<Item = PathBuf> + '_ {
     table.lines().filter_map(|line| line.split(' ').nth(4)).map(|escaped| PathBuf::from(unescape(escaped)))

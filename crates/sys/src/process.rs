@@ -128,10 +128,13 @@ pub fn with_arguments(wanted: &[&str]) -> io::Result<Option<i32>> {
     Ok(None)
 }
 
-/// The kernel's start time of a process, which tells it from a later one with the same id.
+/// The kernel's start time of a process, which tells it from a later one with the same id. One that has ended has none, even
+/// if its parent has not noticed.
 pub fn start_time(pid: i32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let mut words = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = words.next()?;
+    if matches!(state, "Z" | "X") { None } else { words.nth(18)?.parse().ok() }
 }
 
 #[cfg(test)]
@@ -147,6 +150,7 @@ mod tests {
         assert!(start_time(pid).is_some());
         kill(pid, 9).unwrap();
         assert!(wait_pidfd(&handle, 5000).unwrap());
+        assert_eq!(start_time(pid), None, "it waits for its parent only");
         child.wait().unwrap();
     }
 

@@ -1,11 +1,9 @@
 //! `oxikube down`
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use crate::cli::DataDir;
 use crate::compose;
@@ -47,7 +45,7 @@ pub(crate) async fn run(args: &DownArgs) -> Result<(), Problem> {
 pub(crate) async fn stop_all(instance: &Instance, name: Option<&str>) -> Result<Ownership, Problem> {
     let name = match instance.state()? {
         State::Up(running) => {
-            stop(running.pid)?;
+            stop(running.pid).await?;
             println!("server stopped");
             running.name
         }
@@ -62,23 +60,13 @@ pub(crate) async fn stop_all(instance: &Instance, name: Option<&str>) -> Result<
     Ok(ownership)
 }
 
-fn stop(pid: i32) -> Result<(), Problem> {
-    let pid = Pid::from_raw(pid);
-    let started = Instant::now();
-    match kill(pid, Signal::SIGTERM) {
-        Err(Errno::ESRCH) => return Ok(()),
-        result => result.during(format!("cannot stop process {pid}"))?,
-    }
-    let mut killed = false;
-    while kill(pid, None).is_ok() {
-        if started.elapsed() > PATIENCE && !killed {
-            kill(pid, Signal::SIGKILL).during(format!("cannot kill process {pid}"))?;
-            killed = true;
+async fn stop(pid: i32) -> Result<(), Problem> {
+    let failed = format!("cannot stop process {pid}");
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        sys::process::kill(pid, signal as i32).during(&failed)?;
+        if let Ok(ended) = tokio::time::timeout(PATIENCE, sys::process::ended(pid)).await {
+            return ended.during(failed);
         }
-        if started.elapsed() > PATIENCE * 2 {
-            return Err(Problem::new(format!("process {pid} does not end")));
-        }
-        std::thread::sleep(Duration::from_millis(10));
     }
-    Ok(())
+    Err(Problem::new(format!("process {pid} does not end")))
 }

@@ -62,7 +62,7 @@ pub(crate) struct JoinArgs {
     #[arg(long, default_value_t = 10250, value_name = "PORT")]
     kubelet_port: u16,
     /// Control group of everything on the node [default: called as the cluster's instance]
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, env = "OXIKUBE_CGROUP_ROOT", value_name = "GROUP")]
     cgroup_root: Option<String>,
     /// How long to wait for everything
     #[arg(long, default_value = "120s", value_parser = duration, value_name = "DURATION")]

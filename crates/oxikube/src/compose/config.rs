@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 
 use apiserver::{Config, KeyPair};
 use cluster::machines;
@@ -16,7 +17,7 @@ use serde_json::json;
 use super::Fleet;
 use crate::cli::ServerArgs;
 use crate::master::Master;
-use crate::problem::{During, Problem};
+use crate::problem::{self, During, Problem};
 
 /// The node's name: the host's, in lower case.
 pub(crate) fn node_name(given: Option<&String>) -> Result<String, Problem> {
@@ -138,6 +139,17 @@ pub(crate) fn api_certificates(
 pub(crate) fn kubelet_certificate(pki: &Pki, node: &str, address: IpAddr) -> Result<Pair, Problem> {
     let leaf = cluster::node::serving(node, Some(address));
     pki.leaf("kubelet", &leaf).during("cannot make the kubelet's certificate")
+}
+
+/// The scheduler's configuration: upstream's defaults, or what a file says.
+pub(crate) fn scheduler(file: Option<&Path>) -> Result<scheduler::Config, Problem> {
+    let Some(path) = file else {
+        return Ok(scheduler::Config::default());
+    };
+    let what = || format!("cannot use the configuration {}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|e| problem::file(path, &e))?;
+    let tree: serde_json::Value = serde_saphyr::from_str(&text).during(what())?;
+    Ok(scheduler::Config { profiles: scheduler::profiles(&tree).during(what())? })
 }
 
 /// The API server's configuration.

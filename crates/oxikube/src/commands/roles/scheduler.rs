@@ -1,15 +1,16 @@
 //! `oxikube scheduler`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use scheduler::{Config, Scheduler};
+use scheduler::Scheduler;
 use tokio_util::sync::CancellationToken;
 
 use super::Kubeconfig;
+use crate::compose;
 use crate::leader::{self, LeaderArgs};
 use crate::logging::LogArgs;
-use crate::problem::{During, Problem};
+use crate::problem::Problem;
 
 /// Flags of kube-scheduler that mean something here.
 #[derive(Debug, Args)]
@@ -27,10 +28,7 @@ pub(crate) struct SchedulerArgs {
 
 pub(crate) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Result<(), Problem> {
     let client = args.kubeconfig.client().await?;
-    let config = match &args.config {
-        Some(path) => Config { profiles: profiles(path)? },
-        None => Config::default(),
-    };
+    let config = compose::scheduler_config(args.config.as_deref())?;
     let election = args.leader.election("kube-scheduler")?;
     let own = client.clone();
     leader::run(client, election, shutdown, |guard, ended| {
@@ -38,10 +36,4 @@ pub(crate) async fn run(args: SchedulerArgs, shutdown: CancellationToken) -> Res
     })
     .await;
     Ok(())
-}
-
-fn profiles(path: &Path) -> Result<Vec<scheduler::Profile>, Problem> {
-    let what = || format!("cannot use the configuration {}", path.display());
-    let tree: serde_json::Value = serde_saphyr::from_str(&super::read(path)?).during(what())?;
-    scheduler::profiles(&tree).during(what())
 }

@@ -286,10 +286,18 @@ impl Store {
         index.images.values().find(matches).cloned()
     }
 
-    /// Removes an image with the layers that no other one has. Layers in `used` (of containers) stay.
+    /// Removes a name of an image, and with its last name, or by its id, the image and the layers that no other one has.
+    /// Layers in `used` (of containers) stay.
     pub(crate) fn remove(&self, name: &str, used: &BTreeSet<String>) -> Result<(), ImageError> {
         let Some(record) = self.find(name) else { return Ok(()) };
         let mut index = self.index.lock();
+        let full = reference::normalize(name);
+        if let Some(image) = index.images.get_mut(&record.id)
+            && image.tags.len() > 1
+            && image.tags.remove(&full)
+        {
+            return self.save(&index);
+        }
         index.images.remove(&record.id);
         let needed: BTreeSet<String> = index.images.values().flat_map(|image| image.layers.clone()).collect();
         let gone: Vec<String> =
