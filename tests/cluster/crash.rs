@@ -77,3 +77,31 @@ fn a_killed_container_comes_back() {
         if status["restartCount"] == 1 && status["ready"] == true { Ok(()) } else { Err(status.to_string()) }
     });
 }
+
+#[test]
+fn default_roles_of_an_older_version_get_what_is_new() {
+    let cluster = Cluster::prepared();
+    cluster.up(&[]);
+    // As an older version left them: with less, with something of the operator's own, and one that is not to be touched.
+    let rules = |kept: &str| {
+        format!(
+            r#"{{"metadata":{{"annotations":{kept}}},"rules":[{{"verbs":["get"],"apiGroups":[""],"resources":["podtemplates"]}}]}}"#
+        )
+    };
+    let patch = |role: &str, patch: &str| {
+        cluster.kubectl(&["patch", "clusterrole", role, "--type=merge", "-p", patch]).must();
+    };
+    patch("system:basic-user", &rules("{}"));
+    patch("system:monitoring", &rules(r#"{"rbac.authorization.kubernetes.io/autoupdate":"false"}"#));
+    let subjects = r#"{"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"me"}]}"#;
+    cluster.kubectl(&["patch", "clusterrolebinding", "system:basic-user", "--type=merge", "-p", subjects]).must();
+    cluster.kill_server();
+    cluster.up(&[]);
+    let count =
+        |kind: &str, name: &str, field: &str| cluster.get(&[kind, name]).unwrap()[field].as_array().unwrap().len();
+    assert!(count("clusterrole", "system:basic-user", "rules") > 1);
+    assert_eq!(count("clusterrole", "system:monitoring", "rules"), 1);
+    assert_eq!(count("clusterrolebinding", "system:basic-user", "subjects"), 2);
+    let may = |user: &str| cluster.kubectl(&["auth", "can-i", "get", "podtemplates", "--as", user]).ok;
+    assert!(may("me") && may("somebody"), "own rules and the group of everybody are there");
+}

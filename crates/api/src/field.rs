@@ -79,6 +79,11 @@ impl FieldError {
         Self { kind: FieldErrorType::Invalid, field: field.into(), value, detail: detail.into() }
     }
 
+    /// `path: Invalid value: detail`, of what is too large to repeat
+    pub fn invalid_as_a_whole(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { kind: FieldErrorType::Invalid, field: field.into(), value: None, detail: detail.into() }
+    }
+
     /// `path: Duplicate value: "v"`
     pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
         let value = Some(value.to_string());

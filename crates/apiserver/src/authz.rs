@@ -1,5 +1,6 @@
 //! Who may do what: `system:masters` everything, kubelets what their pods need, all others what RBAC says.
 
+pub(crate) mod covers;
 pub(crate) mod node;
 pub(crate) mod rbac;
 

@@ -2,6 +2,7 @@
 
 mod flow;
 mod rbac;
+mod reconcile;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

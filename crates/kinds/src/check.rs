@@ -1,5 +1,6 @@
 //! Walking a tree and complaining about it: a value that knows its path, and the checks that many kinds share.
 
+pub(crate) mod resource;
 mod selector;
 
 pub(crate) use selector::{label_selector, labels};
@@ -57,6 +58,11 @@ impl<'a> At<'a> {
         self.value.as_str().unwrap_or_default()
     }
 
+    /// An amount as it was written.
+    pub(crate) fn spelled(&self) -> String {
+        self.value.as_str().map_or_else(|| self.value.to_string(), str::to_owned)
+    }
+
     pub(crate) fn int(&self) -> Option<i64> {
         self.value.as_i64()
     }
@@ -86,6 +92,23 @@ impl<'a> At<'a> {
 
     pub(crate) fn invalid(&self, why: impl Into<String>) -> FieldError {
         FieldError::invalid(&self.path, self.value, why)
+    }
+
+    /// As [`Self::invalid`], without the value.
+    pub(crate) fn invalid_as_a_whole(&self, why: impl Into<String>) -> FieldError {
+        FieldError::invalid_as_a_whole(&self.path, why)
+    }
+
+    /// How many items the list has.
+    pub(crate) fn count(&self) -> usize {
+        self.value.as_array().map_or(0, Vec::len)
+    }
+
+    /// A complaint if the list has more items than allowed.
+    pub(crate) fn at_most(&self, most: usize, errors: &mut Errors) {
+        if self.count() > most {
+            errors.push(FieldError::too_many(&self.path, self.count(), most));
+        }
     }
 
     pub(crate) fn forbidden(&self, why: impl Into<String>) -> FieldError {
@@ -171,6 +194,26 @@ pub(crate) fn port_name(name: &str) -> Vec<&'static str> {
         wrong.push("must not begin or end with a hyphen");
     }
     wrong
+}
+
+/// A domain and a path: `acme.io/foo`.
+pub(crate) fn domain_prefixed_path(at: &At<'_>, errors: &mut Errors) {
+    if !required(at, errors) {
+        return;
+    }
+    let Some((host, path)) = at.str().split_once('/').filter(|(host, path)| !host.is_empty() && !path.is_empty())
+    else {
+        errors.push(at.invalid("must be a domain-prefixed path (such as \"acme.io/foo\")"));
+        return;
+    };
+    if let Err(why) = api::names::dns_subdomain(host) {
+        errors.push(FieldError::invalid(&at.path, &host.into(), why));
+    }
+    if !path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b)) {
+        let why =
+            "must be a valid path (e.g. '/path', regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+        errors.push(FieldError::invalid(&at.path, &path.into(), why));
+    }
 }
 
 /// A text that keeps a rule of names; `rule` is one of [`api::names`].

@@ -3,9 +3,11 @@
 mod data;
 mod endpoints;
 mod event;
+mod limits;
 pub(crate) mod namespace;
 mod node;
 pub(crate) mod pod;
+mod quota;
 pub(crate) mod secret;
 pub(crate) mod service;
 pub(crate) mod storage;
@@ -30,7 +32,8 @@ pub(crate) fn rules(kind: &str) -> &'static Rules {
         "ServiceAccount" => &DATA,
         "PersistentVolume" => &VOLUME,
         "PersistentVolumeClaim" => &CLAIM,
-        "LimitRange" | "ResourceQuota" => &crate::fixed::UNCOUNTED,
+        "LimitRange" => &limits::LIMITS,
+        "ResourceQuota" => &quota::QUOTA,
         _ => &Rules::PLAIN,
     }
 }

@@ -1,5 +1,5 @@
 //! Kinds about which little more is particular than what may not change: ControllerRevision, RuntimeClass, IngressClass,
-//! IPAddress, those of `resource.k8s.io`, and two of the core that count no generations.
+//! IPAddress, and those of `resource.k8s.io`.
 
 use serde_json::Value;
 
@@ -7,8 +7,6 @@ use crate::check::{self, At, Errors};
 use crate::{NameRule, Rules};
 
 const NO_GENERATION: Rules = Rules { has_generation: false, ..Rules::PLAIN };
-
-pub(crate) static UNCOUNTED: Rules = NO_GENERATION;
 
 pub(crate) static CONTROLLER_REVISION: Rules = Rules {
     validate: |revision| {

@@ -5,6 +5,7 @@
 //! Pure: trees in, trees and complaints out.
 
 mod apps;
+mod autoscaling;
 mod batch;
 mod certificates;
 mod check;
@@ -36,7 +37,7 @@ pub fn rules(gvk: &GroupVersionKind) -> &'static Rules {
         ("rbac.authorization.k8s.io", kind) => rbac::rules(kind),
         ("discovery.k8s.io", "EndpointSlice") => &discovery::ENDPOINT_SLICE,
         ("coordination.k8s.io", "Lease") => &misc::LEASE,
-        ("autoscaling", "HorizontalPodAutoscaler") => &misc::AUTOSCALER,
+        ("autoscaling", "HorizontalPodAutoscaler") => &autoscaling::AUTOSCALER,
         ("scheduling.k8s.io", "PriorityClass") => &misc::PRIORITY_CLASS,
         ("networking.k8s.io", "NetworkPolicy") => &misc::NETWORK_POLICY,
         ("networking.k8s.io", "Ingress") => &misc::INGRESS,

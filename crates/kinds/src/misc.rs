@@ -1,4 +1,4 @@
-//! Kinds with few rules: Lease, HorizontalPodAutoscaler, PriorityClass, NetworkPolicy, Ingress, PodDisruptionBudget,
+//! Kinds with few rules: Lease, PriorityClass, NetworkPolicy, Ingress, PodDisruptionBudget,
 //! ServiceCIDR.
 
 use api::field::FieldError;
@@ -21,32 +21,6 @@ fn lease(lease: &Value) -> Errors {
         errors.push(seconds.invalid("must be greater than 0"));
     }
     check::not_negative(&spec.get("leaseTransitions"), &mut errors);
-    errors
-}
-
-pub(crate) static AUTOSCALER: Rules = Rules {
-    prepare_create: |scaler| api::meta::put(scaler, "status", json!({"currentMetrics": null, "desiredReplicas": 0})),
-    validate: autoscaler,
-    ..Rules::PLAIN
-};
-
-fn autoscaler(scaler: &Value) -> Errors {
-    let mut errors = Errors::new();
-    let spec = At::field(scaler, "spec");
-    let (least, most) = (spec.get("minReplicas"), spec.get("maxReplicas"));
-    if least.int().is_some_and(|n| n < 1) {
-        errors.push(least.invalid("must be greater than or equal to 1"));
-    }
-    let number = most.int().unwrap_or(0);
-    if number < 1 {
-        errors.push(FieldError::invalid(&most.path, &number.into(), "must be greater than 0"));
-    } else if least.int().is_some_and(|n| n > number) {
-        errors.push(most.invalid("must be greater than or equal to `minReplicas`"));
-    }
-    let target = spec.get("scaleTargetRef");
-    for field in ["kind", "name"] {
-        check::required_named(&target.get(field), api::names::path_segment, &mut errors);
-    }
     errors
 }
 

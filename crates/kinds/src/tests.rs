@@ -11,8 +11,32 @@ fn rules(api_version: &str, kind: &str) -> &'static Rules {
     crate::rules(&resource.gvk(version))
 }
 
-fn text(errors: &[api::field::FieldError]) -> String {
+pub(crate) fn text(errors: &[api::field::FieldError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
+}
+
+/// Merges into a tree; lists item by item, null removes.
+pub(crate) fn merge(into: &mut Value, patch: &Value) {
+    match (into, patch) {
+        (Value::Object(into), Value::Object(patch)) => {
+            for (key, value) in patch {
+                if value.is_null() {
+                    into.remove(key);
+                } else {
+                    merge(into.entry(key.clone()).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (Value::Array(into), Value::Array(patch)) => {
+            for (i, value) in patch.iter().enumerate() {
+                if into.len() <= i {
+                    into.push(Value::Null);
+                }
+                merge(&mut into[i], value);
+            }
+        }
+        (into, patch) => *into = patch.clone(),
+    }
 }
 
 fn template() -> Value {

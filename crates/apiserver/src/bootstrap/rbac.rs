@@ -5,8 +5,10 @@
 use std::sync::Arc;
 
 use api::ApiError;
+use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
+use super::{AT_ONCE, reconcile};
 use crate::server::Server;
 
 /// Lines: `role NAME [LABEL]` (or `role NAMESPACE/NAME`), then its rules `VERBS GROUPS RESOURCES [NAMES]` or
@@ -16,10 +18,11 @@ const TABLE: &str = include_str!("roles.txt");
 /// Roles that are the sum of those with a label. The table has their rules too: they hold before the sum is made.
 const AGGREGATED: [&str; 3] = ["admin", "edit", "view"];
 
-/// Makes those that are missing, many at a time: their writes share syncs.
+/// Makes those that are missing and renews those that are not, many at a time: their writes share syncs.
 pub(crate) async fn run(server: &Arc<Server>) -> Result<(), ApiError> {
     let objects = parse(TABLE).into_iter().flat_map(|role| objects(&role));
-    super::ensure_all(server, "rbac.authorization.k8s.io", objects).await
+    let made = objects.map(|(plural, object)| async move { reconcile::ensure(server, &plural, object).await });
+    futures::stream::iter(made).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 /// The role and, if somebody has it, its binding.
@@ -61,7 +64,7 @@ fn metadata(role: &Role<'_>) -> Value {
     let mut metadata = json!({
         "name": role.name,
         "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
-        "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"},
+        "annotations": {reconcile::AUTO_UPDATE: "true"},
     });
     if !role.namespace.is_empty() {
         api::meta::put(&mut metadata, "namespace", role.namespace);

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::tests::merge;
 
 fn good() -> Value {
     let mut pod = json!({"metadata": {"name": "p"}, "spec": {
@@ -15,30 +16,6 @@ fn good() -> Value {
     }});
     default(&mut pod);
     pod
-}
-
-/// Merges into a tree; lists item by item, null removes.
-fn merge(into: &mut Value, patch: &Value) {
-    match (into, patch) {
-        (Value::Object(into), Value::Object(patch)) => {
-            for (key, value) in patch {
-                if value.is_null() {
-                    into.remove(key);
-                } else {
-                    merge(into.entry(key.clone()).or_insert(Value::Null), value);
-                }
-            }
-        }
-        (Value::Array(into), Value::Array(patch)) => {
-            for (i, value) in patch.iter().enumerate() {
-                if into.len() <= i {
-                    into.push(Value::Null);
-                }
-                merge(&mut into[i], value);
-            }
-        }
-        (into, patch) => *into = patch.clone(),
-    }
 }
 
 fn with(fragment: &Value) -> Value {
