@@ -27,6 +27,7 @@ spec:
     image: nginx
     imagePullPolicy: IfNotPresent
     command: [sh, -c, 'echo made by the first > /scratch/note']
+    resources: {limits: {cpu: 500m, memory: 64Mi}}
     volumeMounts: [{name: scratch, mountPath: /scratch}]
   containers:
   - name: main

@@ -25,6 +25,7 @@ mod stateful;
 mod storm;
 mod story;
 mod streams;
+mod suite;
 mod tokens;
 mod volumes;
 mod why;

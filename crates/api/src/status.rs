@@ -18,12 +18,14 @@ pub struct ApiError {
     pub message: String,
     /// `details`, absent when null.
     pub details: Option<Box<Value>>,
+    /// `metadata.continue`: where a list that broke off can be gone on with.
+    pub next: Option<Box<str>>,
 }
 
 impl ApiError {
     /// An error without details.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self { code, reason, message: message.into(), details: None, next: None }
     }
 
     fn detailed(mut self, details: Value) -> Self {
@@ -158,6 +160,9 @@ impl ApiError {
         });
         if let (Some(details), Some(map)) = (&self.details, status.as_object_mut()) {
             map.insert("details".into(), (**details).clone());
+        }
+        if let (Some(next), Some(metadata)) = (&self.next, status.get_mut("metadata").and_then(Value::as_object_mut)) {
+            metadata.insert("continue".into(), (**next).into());
         }
         status
     }

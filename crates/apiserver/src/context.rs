@@ -67,6 +67,8 @@ pub(crate) struct Context {
     pub(crate) options: Options,
     pub(crate) now: Timestamp,
     warnings: Mutex<Vec<String>>,
+    /// Fields that the body says twice.
+    duplicates: Mutex<Vec<String>>,
 }
 
 impl Context {
@@ -80,6 +82,7 @@ impl Context {
             options,
             now: Timestamp::now(),
             warnings: Mutex::default(),
+            duplicates: Mutex::default(),
         }
     }
 
@@ -103,6 +106,15 @@ impl Context {
 
     pub(crate) fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut *self.warnings.lock())
+    }
+
+    /// Keeps for [`Self::admit_body`] what the body says twice.
+    pub(crate) fn note_duplicates(&self, fields: Vec<String>) {
+        *self.duplicates.lock() = fields;
+    }
+
+    pub(crate) fn take_duplicates(&self) -> Vec<String> {
+        std::mem::take(&mut *self.duplicates.lock())
     }
 
     pub(crate) fn key(&self, name: &str) -> String {

@@ -159,7 +159,7 @@ async fn answer_path(server: &Arc<Server>, verb: &str, path: &str, incoming: Inc
     match path.trim_end_matches('/') {
         "/version" => Ok(body::json(StatusCode::OK, &health::version())),
         "/metrics" => Ok(body::text(StatusCode::OK, server.metrics.render())),
-        "/openid/v1/jwks" => Ok(body::json(StatusCode::OK, &json!({"keys": [server.tokens.jwk]}))),
+        "/openid/v1/jwks" => Ok(health::keys(server)),
         "/.well-known/openid-configuration" => Ok(body::json(StatusCode::OK, &health::openid(server))),
         "" => Ok(body::json(StatusCode::OK, &health::paths())),
         path => health::answer(server, path, incoming.query.has("verbose")).await.ok_or_else(ApiError::no_such_path),
@@ -237,6 +237,7 @@ where
         return special(context, request, incoming, view).await;
     }
     if resource.verbs == api::catalogue::Verbs::CreateOnly {
+        negotiate::plain(&incoming.headers)?;
         return question(context, request, incoming).await;
     }
     let (name, query) = (request.name.as_str(), &incoming.query);
@@ -354,7 +355,7 @@ where
 {
     let bytes = body::read(incoming.body).await?;
     let (object, twice) = negotiate::decode_strictly(&incoming.headers, &bytes)?;
-    context.judge_duplicates(&twice)?;
+    context.note_duplicates(twice);
     Ok(object)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::body::{self, Answer};
@@ -26,6 +26,13 @@ pub(crate) fn openid(server: &Server) -> Value {
         "response_types_supported": ["id_token"], "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
     })
+}
+
+/// `/openid/v1/jwks`
+pub(crate) fn keys(server: &Server) -> Answer {
+    let mut answer = body::json(StatusCode::OK, &json!({"keys": [server.tokens.jwk]}));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    answer
 }
 
 /// `/`

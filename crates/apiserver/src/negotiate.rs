@@ -73,6 +73,16 @@ pub(crate) fn view(headers: &HeaderMap, query: &Query) -> Result<View, ApiError>
     Err(ApiError::not_acceptable("only the following media types are accepted: application/json, application/yaml"))
 }
 
+/// For answers that are neither tables nor metadata: whether the client takes the thing itself.
+pub(crate) fn plain(headers: &HeaderMap) -> Result<(), ApiError> {
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
+    let as_is = |option: &str| !option.split(';').any(|part| part.trim().starts_with("as="));
+    if accept.split(',').any(as_is) {
+        return Ok(());
+    }
+    Err(ApiError::not_acceptable("only the following media types are accepted: application/json, application/yaml"))
+}
+
 fn include(query: &Query) -> Result<Include, ApiError> {
     match query.get("includeObject") {
         None | Some("Metadata") => Ok(Include::Metadata),
@@ -102,5 +112,12 @@ mod tests {
         assert_eq!(seen("application/vnd.kubernetes.protobuf,application/json"), Some(View::Full));
         assert_eq!(seen("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"), Some(View::Metadata));
         assert_eq!(seen("text/html"), None);
+        let takes = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            plain(&headers).is_ok()
+        };
+        assert!(takes("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"));
+        assert!(!takes("application/json;as=Table;v=v1;g=meta.k8s.io"));
     }
 }

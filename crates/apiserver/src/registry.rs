@@ -11,6 +11,7 @@ pub(crate) mod object;
 pub(crate) mod options;
 pub(crate) mod patch;
 pub(crate) mod table;
+mod token;
 pub(crate) mod update;
 pub(crate) mod watch;
 

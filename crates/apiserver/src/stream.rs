@@ -38,6 +38,9 @@ where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<BoxError>,
 {
+    if let Some(answer) = redirect(r, &incoming) {
+        return Ok(answer);
+    }
     let target = match (r.resource.as_str(), r.subresource.as_str()) {
         ("nodes", _) => node(context, &r.name, &r.rest, &incoming.raw_query).await?,
         ("services", _) => service(context, &r.name, &r.rest, &incoming.raw_query).await?,
@@ -55,6 +58,21 @@ where
         Some(wish) => Ok(websocket::answer(&context.server, wish, answer)),
         None => Ok(answer),
     }
+}
+
+/// A page that is asked for without a slash is at the place with one: what it links to would not be found otherwise.
+fn redirect<B>(r: &ResourceRequest, incoming: &Incoming<B>) -> Option<Answer> {
+    let plain = !incoming.headers.contains_key(http::header::UPGRADE);
+    let read = matches!(incoming.method, http::Method::GET | http::Method::HEAD);
+    if r.subresource != "proxy" || !r.rest.is_empty() || !plain || !read {
+        return None;
+    }
+    let query = if incoming.raw_query.is_empty() { String::new() } else { format!("?{}", incoming.raw_query) };
+    let place = http::HeaderValue::try_from(format!("{}/{query}", incoming.path)).ok()?;
+    let mut answer = Answer::new(crate::body::full(Bytes::new()));
+    *answer.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    answer.headers_mut().insert(http::header::LOCATION, place);
+    Some(answer)
 }
 
 /// What a kubelet refused with in plain text, as the API tells it.

@@ -40,6 +40,14 @@ pub trait RuntimeService: Send + Sync {
     async fn container_status(&self, container_id: &str) -> Result<ContainerStatusResponse, CriError>;
     /// Changes the limits of a running container.
     async fn update_container_resources(&self, request: UpdateContainerResourcesRequest) -> Result<(), CriError>;
+    /// Changes the limits of a whole sandbox; engines that leave its control group to others cannot.
+    async fn update_pod_sandbox_resources(
+        &self,
+        _sandbox_id: &str,
+        _resources: LinuxContainerResources,
+    ) -> Result<(), CriError> {
+        Err(CriError::Unimplemented("this engine does not limit pods as a whole".to_owned()))
+    }
     /// Opens the log file anew after it was rotated.
     async fn reopen_container_log(&self, container_id: &str) -> Result<(), CriError>;
     /// Runs a command and collects what it prints (at most 16 MiB); `timeout` in seconds, 0 means none.

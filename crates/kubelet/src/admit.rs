@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::container::Allocatable;
 use crate::podlife::Verdict;
+use crate::podlife::resize::Refusal;
 use crate::{qos, quantity, spec};
 
 /// The address of a port that is taken on all of them.
@@ -104,6 +105,52 @@ fn rejected(reason: &str, why: &str) -> Verdict {
     Verdict { reason: reason.to_owned(), message, grace_seconds: None, disruption: false }
 }
 
+/// Why a pod that runs here does not get what it asks for by now: never on this node, or not yet.
+pub(crate) fn refuse_resize<'a>(
+    pod: &Pod,
+    others: impl Iterator<Item = &'a Pod> + Clone,
+    node: &Allocatable,
+) -> Option<Refusal> {
+    if !asks_for_more(pod) {
+        return None;
+    }
+    let others = others.filter(|other| !is_terminal(other));
+    capacities(node).into_iter().find_map(|(resource, capacity, unit)| {
+        let requested = requests(pod, resource) / unit;
+        if requested > capacity {
+            let why =
+                format!("Node didn't have enough capacity: {resource}, requested: {requested}, capacity: {capacity}");
+            return Some(Refusal { reason: "Infeasible", message: why });
+        }
+        let used = others.clone().map(|other| requests(other, resource) / unit).sum::<i64>();
+        let why = || lacking(resource, requested, used, capacity);
+        (requested > capacity - used).then(|| Refusal { reason: "Deferred", message: why() })
+    })
+}
+
+/// Whether a container asks for more than it has been told to have.
+fn asks_for_more(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let told = status.map(|status| [&status.container_statuses, &status.init_container_statuses]);
+    let told = told.into_iter().flatten().flatten().flatten();
+    told.into_iter().any(|told| {
+        let Some(entry) = spec::find(pod, &told.name) else { return false };
+        let Some(given) = &told.resources else { return false };
+        let had = Container { resources: Some(given.clone()), ..Container::default() };
+        let of =
+            |container: &Container, name: &str| qos::request(container, name).and_then(quantity::milli).unwrap_or(0);
+        ["cpu", "memory"].iter().any(|name| of(&entry.container, name) > of(&had, name))
+    })
+}
+
+fn capacities(node: &Allocatable) -> [(&'static str, i64, i64); 2] {
+    [("cpu", node.cpu_milli, 1), ("memory", node.memory, 1000)]
+}
+
+fn lacking(resource: &str, requested: i64, used: i64, capacity: i64) -> String {
+    format!("Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}")
+}
+
 /// Why it is turned away, if it is. `others` are the pods that are here.
 pub(crate) fn refuse<'a>(
     pod: &Pod,
@@ -113,10 +160,7 @@ pub(crate) fn refuse<'a>(
 ) -> Option<Verdict> {
     let others = others.filter(|other| !is_terminal(other));
     let short = |resource: &str, requested: i64, used: i64, capacity: i64| {
-        let why = format!(
-            "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
-        );
-        rejected(&format!("OutOf{resource}"), &why)
+        rejected(&format!("OutOf{resource}"), &lacking(resource, requested, used, capacity))
     };
     let count = others.clone().count();
     if count >= max_pods {
@@ -127,8 +171,7 @@ pub(crate) fn refuse<'a>(
         let why = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
         return Some(rejected("NodePorts", why));
     }
-    let capacities = [("cpu", node.cpu_milli, 1), ("memory", node.memory, 1000)];
-    capacities.into_iter().find_map(|(resource, capacity, unit)| {
+    capacities(node).into_iter().find_map(|(resource, capacity, unit)| {
         let requested = requests(pod, resource) / unit;
         let used = others.clone().map(|other| requests(other, resource) / unit).sum::<i64>();
         let full = requested > 0 && requested > capacity - used;

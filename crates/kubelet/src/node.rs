@@ -11,6 +11,7 @@ use std::time::Duration;
 use client::{Change, HandlerGuard, Informer, write};
 use cri::v1::{NetworkConfig, RuntimeConfig};
 use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeStatus, Taint};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::Api;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use parking_lot::Mutex;
@@ -30,6 +31,20 @@ pub(crate) struct NodeKeeper {
     facts: Facts,
     changed: Arc<Notify>,
     news: Arc<Mutex<News>>,
+    /// Resources that others say the node has.
+    extended: Arc<Mutex<Extended>>,
+}
+
+type Extended = BTreeMap<String, Quantity>;
+
+/// Of a node's capacity what the kubelet does not measure: it is believed, and to be had.
+fn extended(node: &Node) -> Extended {
+    let foreign = |name: &str| {
+        let (domain, _) = name.split_once('/').unwrap_or_default();
+        !domain.is_empty() && domain != "kubernetes.io" && !domain.ends_with(".kubernetes.io")
+    };
+    let capacity = node.status.as_ref().and_then(|status| status.capacity.clone()).unwrap_or_default();
+    capacity.into_iter().filter(|(name, _)| foreign(name)).collect()
 }
 
 /// What others did to the Node.
@@ -62,13 +77,14 @@ impl News {
 
 impl NodeKeeper {
     pub(crate) fn new(context: Arc<Context>, facts: Facts) -> Self {
-        Self { context, facts, changed: Arc::new(Notify::new()), news: Arc::default() }
+        Self { context, facts, changed: Arc::new(Notify::new()), news: Arc::default(), extended: Arc::default() }
     }
 
     /// Hands the node's address range to the engine as soon as it has one, and hears what others do to the Node.
     pub(crate) fn follow(&self, informer: &Informer<Node>) -> (HandlerGuard<Node>, impl Future<Output = ()> + use<>) {
         let (sender, mut ranges) = tokio::sync::watch::channel(None::<String>);
         let (news, heard) = (Arc::clone(&self.news), Arc::clone(&self.changed));
+        let known = Arc::clone(&self.extended);
         let guard = informer.on_change(move |change| {
             let new = News::of(change);
             if !matches!(new, News::None) {
@@ -76,6 +92,12 @@ impl NodeKeeper {
                 heard.notify_one();
             }
             if let Change::Applied { new, .. } = change {
+                let extended = extended(new);
+                let differs = *known.lock() != extended;
+                if differs {
+                    *known.lock() = extended;
+                    heard.notify_one();
+                }
                 let range = pod_range(new);
                 sender.send_if_modified(|known| {
                     let differs = range.is_some() && *known != range;
@@ -118,7 +140,10 @@ impl NodeKeeper {
                     first = true;
                 }
             }
-            let status = status::status(&self.context, &self.facts, &told).await;
+            let mut status = status::status(&self.context, &self.facts, &told).await;
+            for amounts in [&mut status.capacity, &mut status.allocatable] {
+                amounts.get_or_insert_default().extend(self.extended.lock().clone());
+            }
             let due = first || told_at.elapsed() >= at_least || status::differs(&told, &status);
             if due {
                 match self.tell(&told, &status).await {
@@ -243,9 +268,37 @@ fn patch(told: &NodeStatus, status: &NodeStatus) -> Option<Value> {
             ("addresses", Value::Array(list)) => {
                 Value::Array(std::iter::once(json!({"$patch": "replace"})).chain(list).collect())
             }
+            ("capacity" | "allocatable", Value::Object(mut amounts)) => {
+                let before = told.get(&key).and_then(Value::as_object);
+                for gone in before.into_iter().flat_map(|before| before.keys()) {
+                    amounts.entry(gone.clone()).or_insert(Value::Null);
+                }
+                Value::Object(amounts)
+            }
             (_, value) => value,
         };
         changed.insert(key, value);
     }
     (!changed.is_empty()).then(|| json!({"status": changed}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_say_the_node_has_is_believed_until_they_take_it_back() {
+        let status = |more: Value| -> NodeStatus {
+            let mut amounts = json!({"cpu": "2"});
+            amounts.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value(json!({"capacity": amounts, "allocatable": amounts})).unwrap()
+        };
+        let more = json!({"example.com/dongle": "5", "node.kubernetes.io/x": "1"});
+        let node = Node { status: Some(status(more)), ..Node::default() };
+        assert_eq!(extended(&node), Extended::from([("example.com/dongle".to_owned(), Quantity("5".to_owned()))]));
+        let with = json!({"example.com/dongle": "5"});
+        let removed = patch(&status(with.clone()), &status(json!({}))).unwrap();
+        assert_eq!(removed.pointer("/status/allocatable"), Some(&json!({"cpu": "2", "example.com/dongle": null})));
+        assert_eq!(patch(&status(with.clone()), &status(with)), None);
+    }
 }

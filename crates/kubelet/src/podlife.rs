@@ -4,6 +4,7 @@ mod conditions;
 mod containers;
 mod ending;
 mod phase;
+pub(crate) mod resize;
 mod restart;
 mod running;
 mod status;
@@ -13,8 +14,9 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Pod, PodStatus, ResourceRequirements};
 
+pub(crate) use conditions::RESIZE as RESIZE_CONDITIONS;
 pub(crate) use restart::CrashBackoff;
 
 /// What the engine has of a pod.
@@ -131,6 +133,16 @@ pub(crate) struct Progress {
     pub(crate) removing: HashSet<String>,
     /// By container id.
     pub(crate) probed: HashMap<String, Probed>,
+    /// Ids of containers that were stopped to run again, however they ended.
+    pub(crate) restarts: HashSet<String>,
+    /// Resources that containers were started with, or given later, by name.
+    pub(crate) given: HashMap<String, ResourceRequirements>,
+    /// Names of containers that are being given others.
+    pub(crate) resizing: HashSet<String>,
+    /// Why that failed, and when it is tried again; by name.
+    pub(crate) resize_failed: HashMap<String, (String, Timestamp)>,
+    /// The node cannot give what the pod asks for by now.
+    pub(crate) refusal: Option<resize::Refusal>,
 }
 
 /// Why a pod has to end although nobody deleted it.
@@ -165,6 +177,8 @@ pub(crate) enum KillReason {
     PodEnds,
     Probe(&'static str),
     Changed,
+    /// Its new resources want a new start.
+    Resized,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +199,10 @@ pub(crate) enum Action {
         name: String,
         grace_seconds: i64,
         reason: KillReason,
+    },
+    Resize {
+        id: String,
+        name: String,
     },
     Remove {
         id: String,

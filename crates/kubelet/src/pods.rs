@@ -28,6 +28,8 @@ struct Handle {
     pod: Arc<Pod>,
     /// No longer in the API.
     gone: bool,
+    /// It waits for resources that others have.
+    waits: bool,
 }
 
 pub(crate) struct Pods {
@@ -97,8 +99,15 @@ impl Pods {
         let uid = spec::uid(pod).to_owned();
         let mut workers = self.workers.lock();
         if let Some(handle) = workers.get_mut(&uid) {
-            handle.inbox.pod(Some(&handle.pod), Arc::clone(pod));
-            handle.pod = Arc::clone(pod);
+            let ended = admit::is_terminal(pod) && !admit::is_terminal(&handle.pod);
+            let before = std::mem::replace(&mut handle.pod, Arc::clone(pod));
+            self.judge_resize(&uid, &mut workers);
+            if let Some(handle) = workers.get(&uid) {
+                handle.inbox.pod(Some(&before), Arc::clone(pod));
+            }
+            if ended {
+                self.judge_waiting(&mut workers);
+            }
             return;
         }
         let inbox = Arc::new(Inbox::default());
@@ -106,7 +115,8 @@ impl Pods {
             self.context.recorder.warning(&client::reference(&**pod), &verdict.reason, verdict.message.clone());
             inbox.verdict(verdict);
         }
-        workers.insert(uid.clone(), Handle { inbox: Arc::clone(&inbox), pod: Arc::clone(pod), gone: false });
+        workers
+            .insert(uid.clone(), Handle { inbox: Arc::clone(&inbox), pod: Arc::clone(pod), gone: false, waits: false });
         drop(workers);
         let worker = Worker::new(Arc::clone(&self.context), inbox, Arc::clone(pod));
         let pods = Arc::clone(self);
@@ -130,6 +140,28 @@ impl Pods {
             handle.inbox.pod(None, Arc::clone(pod));
             handle.gone = true;
             handle.inbox.gone();
+            self.judge_waiting(&mut workers);
+        }
+    }
+
+    /// Whether a pod can have the resources that it asks for by now.
+    fn judge_resize(&self, uid: &str, workers: &mut HashMap<String, Handle>) {
+        let Some(pod) = workers.get(uid).map(|handle| Arc::clone(&handle.pod)) else { return };
+        let others = workers.iter().filter(|(other, handle)| *other != uid && !handle.gone);
+        let others = others.map(|(_, handle)| &*handle.pod);
+        let refusal = admit::refuse_resize(&pod, others, &self.context.allocatable);
+        let Some(handle) = workers.get_mut(uid) else { return };
+        if refusal.is_some() || handle.waits {
+            handle.waits = refusal.is_some();
+            handle.inbox.refusal(refusal);
+        }
+    }
+
+    /// Somebody gave up resources.
+    fn judge_waiting(&self, workers: &mut HashMap<String, Handle>) {
+        let waiting = workers.iter().filter(|(_, handle)| handle.waits).map(|(uid, _)| uid.clone());
+        for uid in waiting.collect::<Vec<_>>() {
+            self.judge_resize(&uid, workers);
         }
     }
 

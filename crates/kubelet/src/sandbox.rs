@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::config::Config;
 use crate::container::{labels, linux_resources, sandbox_security};
 use crate::qos::{self, Class};
-use crate::spec;
+use crate::spec::{self, Role};
 
 pub(crate) fn config(pod: &Pod, config: &Config, dns: DnsConfig, attempt: u32, node_memory: i64) -> PodSandboxConfig {
     PodSandboxConfig {
@@ -46,16 +46,29 @@ fn sysctls(pod: &Pod) -> std::collections::HashMap<String, String> {
     list.into_iter().flatten().map(|sysctl| (sysctl.name.replace('/', "."), sysctl.value.clone())).collect()
 }
 
-/// Limits of the whole pod, where every container has one.
+/// Limits of the whole pod, where every container has one. Sidecars run beside the others, and init containers one by
+/// one before them.
 pub(crate) fn sum(pod: &Pod, node_memory: i64) -> LinuxContainerResources {
-    let each: Vec<_> = spec::pod_spec(pod).containers.iter().map(|c| linux_resources(pod, c, node_memory)).collect();
+    let entries = spec::containers(pod);
+    let entries = entries.iter().filter(|entry| entry.role != Role::Ephemeral);
+    let each: Vec<_> = entries.map(|entry| (entry.role, linux_resources(pod, &entry.container, node_memory))).collect();
+    let total = |value: fn(&LinuxContainerResources) -> i64| {
+        let (mut main, mut sidecars, mut highest) = (0, 0, 0);
+        for (role, resources) in &each {
+            match role {
+                Role::Sidecar => sidecars += value(resources),
+                Role::Init => highest = highest.max(sidecars + value(resources)),
+                _ => main += value(resources),
+            }
+        }
+        highest.max(main + sidecars)
+    };
     let all = |value: fn(&LinuxContainerResources) -> i64| {
-        let values: Vec<i64> = each.iter().map(value).collect();
-        if values.contains(&0) { 0 } else { values.iter().sum() }
+        if each.iter().any(|(_, resources)| value(resources) == 0) { 0 } else { total(value) }
     };
     let quota = all(|resources| resources.cpu_quota);
     LinuxContainerResources {
-        cpu_shares: each.iter().map(|resources| resources.cpu_shares).sum::<i64>().clamp(2, 262_144),
+        cpu_shares: total(|resources| resources.cpu_shares).clamp(2, 262_144),
         cpu_quota: quota,
         cpu_period: if quota > 0 { 100_000 } else { 0 },
         memory_limit_in_bytes: all(|resources| resources.memory_limit_in_bytes),
@@ -123,5 +136,31 @@ pub(crate) fn cgroup_parent(pod: &Pod, config: &Config) -> String {
     match class {
         None => format!("{root}/pod{uid}"),
         Some(class) => format!("{root}/{class}/pod{uid}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn the_whole_pod_has_room_for_each_container_that_runs_at_a_time() {
+        let limits = |init: Value, main: &str| {
+            let main = json!([{"name": "c", "resources": {"limits": {"cpu": main, "memory": "10Mi"}}}]);
+            let pod = json!({"spec": {"containers": main, "initContainers": init}});
+            let sum = sum(&serde_json::from_value(pod).unwrap(), 1 << 30);
+            (sum.cpu_quota, sum.memory_limit_in_bytes >> 20)
+        };
+        let init = |limits: Value, more: Value| {
+            let mut container = json!({"name": "i", "resources": {"limits": limits}});
+            container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!([container])
+        };
+        let large = json!({"cpu": "1", "memory": "50Mi"});
+        assert_eq!(limits(json!([]), "500m"), (50_000, 10));
+        assert_eq!(limits(init(large.clone(), json!({})), "500m"), (100_000, 50));
+        assert_eq!(limits(init(large, json!({"restartPolicy": "Always"})), "500m"), (150_000, 60));
+        assert_eq!(limits(init(json!({"cpu": "1"}), json!({})), "500m"), (100_000, 0), "one without a limit");
     }
 }

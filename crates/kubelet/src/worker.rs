@@ -7,6 +7,7 @@ mod hooks;
 mod inbox;
 mod last_words;
 mod observe;
+mod resize;
 mod start;
 mod tell;
 
@@ -173,6 +174,9 @@ impl Worker {
                 self.renew_at = Some(Timestamp::now());
             }
         }
+        if let Some(refusal) = news.refusal {
+            self.progress.refusal = refusal;
+        }
         if let Some(told) = news.told {
             self.told = told;
         }
@@ -201,7 +205,10 @@ impl Worker {
 
     /// Conditions that others write go into what is decided on, so that they are neither lost nor told again.
     fn take_foreign_conditions(&mut self) {
-        let own = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+        let own: Vec<&str> = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
+            .into_iter()
+            .chain(podlife::RESIZE_CONDITIONS)
+            .collect();
         let api = self.pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
         for status in [&mut self.status, &mut self.told] {
             let conditions = status.conditions.get_or_insert_default();

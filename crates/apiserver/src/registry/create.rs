@@ -117,37 +117,17 @@ impl Context {
         };
         schema.check_types(&tree).map_err(|e| unreadable(e.to_string()))?;
         let unknown = schema.prune(&mut tree);
+        let complaints = complaints(&unknown, &self.take_duplicates());
         match self.options.validation {
             Validation::Ignore => {}
-            _ if unknown.is_empty() => {}
-            Validation::Warn => unknown.iter().for_each(|f| self.warn(format!("unknown field \"{f}\""))),
+            _ if complaints.is_empty() => {}
+            Validation::Warn => complaints.into_iter().for_each(|text| self.warn(text)),
             Validation::Strict => {
-                let list: Vec<String> = unknown.iter().map(|f| format!("unknown field \"{f}\"")).collect();
-                return Err(unreadable(format!("strict decoding error: {}", list.join(", "))));
+                return Err(unreadable(format!("strict decoding error: {}", complaints.join(", "))));
             }
         }
         schema.apply_defaults(&mut tree);
         Ok(tree)
-    }
-
-    /// Warns of fields that are there twice, or refuses them.
-    pub(crate) fn judge_duplicates(&self, fields: &[String]) -> Result<(), ApiError> {
-        let texts = fields.iter().map(|f| format!("duplicate field \"{f}\""));
-        match self.options.validation {
-            Validation::Strict if !fields.is_empty() => {
-                let (kind, version) = (&self.kind.gvk.kind, &self.kind.gvk.gv.version);
-                let list: Vec<String> = texts.collect();
-                Err(ApiError::bad_request(format!(
-                    "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {}",
-                    list.join(", ")
-                )))
-            }
-            Validation::Warn => {
-                texts.for_each(|text| self.warn(text));
-                Ok(())
-            }
-            _ => Ok(()),
-        }
     }
 
     fn check_kind(&self, tree: &mut Value) -> Result<(), ApiError> {
@@ -236,6 +216,16 @@ fn fill_name(tree: &mut Value) -> bool {
     true
 }
 
+/// What a strict decoder says. Within a field that nobody knows nothing more is looked for.
+fn complaints(unknown: &[String], twice: &[String]) -> Vec<String> {
+    let within = |path: &str, field: &String| {
+        path.strip_prefix(field.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let twice = twice.iter().filter(|path| !unknown.iter().any(|field| within(path, field)));
+    let unknown = unknown.iter().map(|field| format!("unknown field \"{field}\""));
+    unknown.chain(twice.map(|field| format!("duplicate field \"{field}\""))).collect()
+}
+
 /// A creator cannot say the status, where status has a door of its own.
 fn drop_status(context: &Context, tree: &mut Value) {
     let resource = context.kind.resource;
@@ -259,5 +249,20 @@ pub(crate) fn durability(context: &Context, new: &Value, old: Option<&Value>) ->
         ("events", _) => Durability::Cheap,
         ("leases", Some(old)) if holder(new) == holder(old) => Durability::Cheap,
         _ => Durability::Durable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_and_those_said_twice_are_told_together() {
+        let all = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let said =
+            complaints(&all(&["spec.bogus"]), &all(&["spec.bogus", "spec.bogus.a", "spec.bogusToo", "spec.replicas"]));
+        let expected =
+            ["unknown field \"spec.bogus\"", "duplicate field \"spec.bogusToo\"", "duplicate field \"spec.replicas\""];
+        assert_eq!(said, expected);
     }
 }

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use api::ApiError;
 use api::field::FieldError;
 use api::selector::{FieldSelector, LabelSelector};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use storage::{ListOptions, Revision};
+use storage::{ListOptions, ReadError, Revision};
 
 use super::Object;
+use super::token::Token;
 use crate::body::{Body, BoxError, stream};
 use crate::context::Context;
 use crate::kind::Kind;
@@ -62,20 +60,21 @@ impl Selection {
     }
 }
 
-/// Where the next page starts.
-#[derive(Debug, Serialize, Deserialize)]
-struct Continue {
-    v: String,
-    rv: u64,
-    start: String,
-}
-
 /// A page of objects.
 pub(crate) struct Listed {
     pub(crate) objects: Vec<Object>,
     pub(crate) revision: Revision,
     pub(crate) next: Option<String>,
     pub(crate) remaining: Option<usize>,
+}
+
+/// Where a page starts.
+#[derive(Default)]
+struct Position {
+    at: Option<Revision>,
+    after: Option<String>,
+    /// What the client went on with.
+    token: Option<Token>,
 }
 
 impl Context {
@@ -88,7 +87,7 @@ impl Context {
     pub(crate) async fn list(&self, selection: &Selection, query: &Query) -> Result<Listed, ApiError> {
         let prefix = self.kind.prefix_of(&self.namespace);
         let limit = query.number("limit")?.map_or(0, |l| usize::try_from(l).unwrap_or(0));
-        let (at, after) = self.position(query, &prefix).await?;
+        let Position { at, after, token } = self.position(query, &prefix).await?;
         let store = &self.server.store;
         if let Some(name) = selection.fields.required("metadata.name").filter(|_| at.is_none() && after.is_none())
             && (!self.kind.resource.namespaced() || !self.namespace.is_empty())
@@ -103,7 +102,10 @@ impl Context {
         let mut revision = at;
         loop {
             let options = ListOptions { prefix: &prefix, after: position.as_deref(), at: revision, limit };
-            let page = store.list(options).await.map_err(read_error)?;
+            let page = store.list(options).await.map_err(|error| match (&token, error) {
+                (Some(token), ReadError::Compacted { .. }) => token.expired(),
+                (_, error) => read_error(error),
+            })?;
             revision = Some(page.revision);
             let mut remaining = page.remaining + page.entries.len();
             for entry in page.entries {
@@ -118,31 +120,17 @@ impl Context {
                 }
             }
             if remaining == 0 || (limit > 0 && objects.len() >= limit) {
-                return Ok(self.listed(objects, page.revision, remaining, position, &prefix, selection));
+                let start = position.as_deref().and_then(|p| p.strip_prefix(&*prefix)).filter(|_| remaining > 0);
+                let since = token.and_then(|token| token.since()).unwrap_or(self.now);
+                let next = start.map(|start| Token::new(page.revision, start, since).to_string());
+                let remaining = next.as_ref().filter(|_| selection.everything()).map(|_| remaining);
+                return Ok(Listed { objects, revision: page.revision, next, remaining });
             }
         }
     }
 
-    fn listed(
-        &self,
-        objects: Vec<Object>,
-        revision: Revision,
-        remaining: usize,
-        position: Option<String>,
-        prefix: &str,
-        selection: &Selection,
-    ) -> Listed {
-        let start = position.as_deref().and_then(|p| p.strip_prefix(prefix)).filter(|_| remaining > 0);
-        let next = start.map(|start| {
-            let token = json!({"v": "meta.k8s.io/v1", "rv": revision.0, "start": format!("{start}\u{0}")});
-            URL_SAFE_NO_PAD.encode(token.to_string())
-        });
-        let remaining = next.as_ref().filter(|_| selection.everything()).map(|_| remaining);
-        Listed { objects, revision, next, remaining }
-    }
-
     /// Revision and key that the page starts from.
-    async fn position(&self, query: &Query, prefix: &str) -> Result<(Option<Revision>, Option<String>), ApiError> {
+    async fn position(&self, query: &Query, prefix: &str) -> Result<Position, ApiError> {
         let exact = query.get("resourceVersionMatch");
         let revision = match query.get("resourceVersion") {
             None | Some("0") => None,
@@ -156,29 +144,28 @@ impl Context {
             if query.get("resourceVersion").is_some_and(|v| v != "0") {
                 return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
             }
-            let invalid = || ApiError::bad_request("continue key is not valid");
-            let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|_| invalid())?;
-            let token: Continue = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
-            if token.start.contains("..") || token.start.starts_with('/') {
-                return Err(invalid());
+            let token = Token::read(token).ok_or_else(|| ApiError::bad_request("continue key is not valid"))?;
+            if token.is_too_old(self.now) {
+                return Err(token.expired());
             }
-            let after = format!("{prefix}{}", token.start.trim_end_matches('\u{0}'));
-            return Ok((Some(Revision(token.rv)), Some(after)));
+            let after = Some(format!("{prefix}{}", token.after()));
+            return Ok(Position { at: token.revision(), after, token: Some(token) });
         }
         let field = "resourceVersionMatch";
+        let start = |at| Position { at, ..Position::default() };
         let refuse = |error| Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &[error]));
         match (exact, revision) {
             (Some("Exact" | "NotOlderThan"), _) if query.get("resourceVersion").is_none() => {
                 let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
                 refuse(FieldError::forbidden(field, why))
             }
-            (Some("Exact"), Some(revision)) => self.not_older_than(revision).await.map(|()| (Some(revision), None)),
+            (Some("Exact"), Some(revision)) => self.not_older_than(revision).await.map(|()| start(Some(revision))),
             (Some("Exact"), None) => {
                 let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
                 refuse(FieldError::forbidden(field, why))
             }
-            (Some("NotOlderThan") | None, Some(revision)) => self.not_older_than(revision).await.map(|()| (None, None)),
-            (Some("NotOlderThan") | None, None) => Ok((None, None)),
+            (Some("NotOlderThan") | None, Some(revision)) => self.not_older_than(revision).await.map(|()| start(None)),
+            (Some("NotOlderThan") | None, None) => Ok(start(None)),
             (Some(other), _) => refuse(FieldError::not_supported(field, &other.into(), &["Exact", "NotOlderThan", ""])),
         }
     }

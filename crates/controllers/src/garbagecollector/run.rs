@@ -176,7 +176,7 @@ impl Collector {
             return Ok(());
         }
         let Some(api) = self.api(&item) else { return Ok(()) };
-        let live = api.get_metadata(&item.name).await?.metadata;
+        let mut live = api.get_metadata(&item.name).await?.metadata;
         if live.uid.as_deref() != Some(uid) || live.deletion_timestamp.is_some() {
             return Ok(());
         }
@@ -184,11 +184,17 @@ impl Collector {
         for owner in live.owner_references.iter().flatten() {
             owners.push((owner.uid.clone(), self.state_of(owner, &item.namespace).await?));
         }
-        let has_dependents = !self.graph.lock().dependents(uid).is_empty();
-        match judge(&owners, live.finalizers.as_deref().unwrap_or_default(), has_dependents) {
+        let dependents = self.graph.lock().dependents(uid);
+        match judge(&owners, live.finalizers.as_deref().unwrap_or_default(), !dependents.is_empty()) {
             Verdict::Keep => Ok(()),
             Verdict::DropOwners(gone) => drop_owners(&api, &live, &gone).await,
-            Verdict::Delete(policy) => delete(&api, &live, policy).await,
+            Verdict::Delete(policy) => {
+                // It and what waits for it could wait for each other: then nobody has to wait for it.
+                if policy == Policy::Foreground && dependents.iter().any(|dependent| dependent.foreground) {
+                    live = unblock(&api, live).await?;
+                }
+                delete(&api, &live, policy).await
+            }
         }
     }
 
@@ -278,6 +284,20 @@ async fn drop_owners(api: &Api<DynamicObject>, meta: &ObjectMeta, gone: &[String
     let patch = json!({"metadata": {"uid": live.uid, "resourceVersion": live.resource_version,
         "ownerReferences": owners}});
     api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
+}
+
+/// Owners no longer wait for the object.
+async fn unblock(api: &Api<DynamicObject>, live: ObjectMeta) -> kube::Result<ObjectMeta> {
+    let mut owners = live.owner_references.clone().unwrap_or_default();
+    let blocks = |owner: &OwnerReference| owner.block_owner_deletion == Some(true);
+    if !owners.iter().any(blocks) {
+        return Ok(live);
+    }
+    owners.iter_mut().filter(|owner| blocks(owner)).for_each(|owner| owner.block_owner_deletion = Some(false));
+    let patch = json!({"metadata": {"uid": live.uid, "resourceVersion": live.resource_version,
+        "ownerReferences": owners}});
+    let name = live.name.as_deref().unwrap_or_default();
+    api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(|object| object.metadata)
 }
 
 async fn delete(api: &Api<DynamicObject>, live: &ObjectMeta, policy: Policy) -> kube::Result<()> {

@@ -7,6 +7,9 @@ use super::Input;
 use super::phase::find;
 use crate::spec::{self, Role};
 
+/// There only while resources of a running pod are to be others.
+pub(crate) const RESIZE: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
+
 struct Verdict {
     status: bool,
     reason: Option<&'static str>,
@@ -43,7 +46,12 @@ pub(super) fn conditions(
     ];
     let mut conditions: Vec<PodCondition> =
         own.into_iter().map(|(kind, verdict)| condition(input, kind, verdict)).collect();
-    for other in input.last.conditions.iter().flatten() {
+    if phase == "Running" || phase == "Pending" {
+        let resize = super::resize::conditions(input);
+        let told = |(kind, reason, message)| condition(input, kind, Verdict { status: true, reason, message });
+        conditions.extend(resize.map(told));
+    }
+    for other in input.last.conditions.iter().flatten().filter(|other| !RESIZE.contains(&other.type_.as_str())) {
         if !conditions.iter().any(|own| own.type_ == other.type_) {
             conditions.push(other.clone());
         }

@@ -1,8 +1,11 @@
 //! The status of one container.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, PodStatus,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Draft, Input, Record, State, running};
@@ -32,7 +35,8 @@ pub(super) fn status(input: &Input<'_>, entry: &Entry<'_>, draft: &Draft, ending
         restart_count: i32::try_from(newest.attempt).unwrap_or(i32::MAX),
         state: Some(state(input, newest)),
         last_state: records.find(|record| record.state == State::Exited).map(|record| state(input, record)),
-        resources: entry.container.resources.clone().filter(|r| r.limits.is_some() || r.requests.is_some()),
+        allocated_resources: allocated(input, entry).filter(|amounts| !amounts.is_empty()),
+        resources: Some(super::resize::given(input, entry)),
         ..Default::default()
     };
     if status.last_state.is_none() {
@@ -48,6 +52,14 @@ pub(super) fn status(input: &Input<'_>, entry: &Entry<'_>, draft: &Draft, ending
         wait(input, entry, draft, &mut status);
     }
     with_defaults(status)
+}
+
+/// What of the node is counted as the container's: what it asks for, unless that is more than there is.
+fn allocated(input: &Input<'_>, entry: &Entry<'_>) -> Option<BTreeMap<String, Quantity>> {
+    match &input.progress.refusal {
+        Some(_) => super::resize::given(input, entry).requests,
+        None => entry.container.resources.as_ref()?.requests.clone(),
+    }
 }
 
 fn is_ready(input: &Input<'_>, entry: &Entry<'_>, record: &Record, started: bool) -> bool {

@@ -65,6 +65,11 @@ pub(super) fn runs_again(pod: &Pod, entry: &Entry<'_>, record: &Record) -> bool 
     }
 }
 
+/// The same for a container that may have been stopped just to run again.
+pub(super) fn goes_on(input: &Input<'_>, entry: &Entry<'_>, record: &Record) -> bool {
+    input.progress.restarts.contains(&record.id) || runs_again(input.pod, entry, record)
+}
+
 fn rule(entry: &Entry<'_>, exit_code: i32) -> Option<bool> {
     let rules = entry.container.restart_policy_rules.as_ref()?;
     let matching = rules.iter().find(|rule| {
@@ -85,12 +90,12 @@ pub(super) fn is_finished(input: &Input<'_>) -> bool {
     }
     let failed_init = entries.iter().filter(|entry| entry.role == Role::Init).any(|entry| {
         input.latest(entry.name()).is_some_and(|record| {
-            record.state == State::Exited && record.exit_code != 0 && !runs_again(input.pod, entry, record)
+            record.state == State::Exited && record.exit_code != 0 && !goes_on(input, entry, record)
         })
     });
     let mut ended = mains.map(|entry| {
         let record = input.latest(entry.name());
-        record.is_some_and(|record| record.state == State::Exited && !runs_again(input.pod, entry, record))
+        record.is_some_and(|record| record.state == State::Exited && !goes_on(input, entry, record))
     });
     failed_init || ended.all(|ended| ended)
 }

@@ -11,6 +11,7 @@ pub(super) fn plan(input: &Input<'_>, draft: &mut Draft) {
     stop_leftovers(input, &sandbox.id, draft);
     let entries = spec::containers(input.pod);
     watch_over(input, &entries, draft);
+    super::resize::plan(input, draft);
     if input.progress.volumes != super::Step::Done {
         return;
     }
@@ -136,7 +137,7 @@ fn start(input: &Input<'_>, entry: &Entry<'_>, draft: &mut Draft) {
         if record.state == State::Running || input.progress.stopping.contains_key(&record.id) {
             return;
         }
-        if !restart::runs_again(input.pod, entry, record) {
+        if !restart::goes_on(input, entry, record) {
             return;
         }
         let ended = record.finished_at.or(record.created_at).unwrap_or(input.now);
@@ -162,7 +163,7 @@ fn start(input: &Input<'_>, entry: &Entry<'_>, draft: &mut Draft) {
     if let Some(old) = input.latest(name)
         && entry.role == Role::Main
         && old.state == State::Exited
-        && !restart::runs_again(input.pod, entry, old)
+        && !restart::goes_on(input, entry, old)
     {
         return;
     }

@@ -101,6 +101,7 @@ impl Story {
             Action::StopSandbox { id } => format!("stop {id}"),
             Action::Start { name, attempt } => format!("start {name} {attempt}"),
             Action::Kill { id, grace_seconds, .. } => format!("kill {id} {grace_seconds}"),
+            Action::Resize { id, .. } => format!("resize {id}"),
             Action::Remove { id } => format!("remove {id}"),
             Action::CleanUp { all } => format!("clean {all}"),
             Action::Delete => "delete".into(),
@@ -418,4 +419,43 @@ fn transition_times_change_with_the_status_only() {
     let status = running.plan().status;
     assert_eq!(since(&status, "Ready"), at(7));
     assert_eq!(since(&status, "PodScheduled"), at(0));
+}
+
+fn with_cpu(cpu: &str, policy: &str) -> Value {
+    let policy = json!([{"resourceName": "cpu", "restartPolicy": policy}]);
+    json!({"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}, "resizePolicy": policy}]})
+}
+
+#[test]
+fn a_running_container_is_given_other_resources() {
+    let given = |cpu: &str| serde_json::from_value(json!({"requests": {"cpu": cpu}})).unwrap();
+    let mut story = story(with_cpu("200m", "NotRequired")).has("c", 0, State::Running);
+    assert_eq!(story.does(), Vec::<String>::new(), "it was started with them");
+    story.progress.given.insert("c".into(), given("100m"));
+    assert_eq!(story.does(), ["resize c0"]);
+    assert_eq!(story.condition("PodResizeInProgress"), ("True".into(), None));
+    assert_eq!(story.container("c")["resources"], json!({"requests": {"cpu": "100m"}}));
+    story.progress.refusal = Some(resize::Refusal { reason: "Deferred", message: "no".into() });
+    assert_eq!(story.does(), Vec::<String>::new());
+    assert_eq!(story.condition("PodResizePending"), ("True".into(), Some("Deferred".into())));
+    assert_eq!(story.container("c")["allocatedResources"], json!({"cpu": "100m"}));
+    story.progress.refusal = None;
+    story.last = story.plan().status;
+    story.progress.given.insert("c".into(), given("0.2"));
+    let status = story.plan().status;
+    assert!(status.conditions.unwrap().iter().all(|condition| !RESIZE_CONDITIONS.contains(&condition.type_.as_str())));
+    assert_eq!(story.container("c")["resources"], json!({"requests": {"cpu": "200m"}}), "in the pod's own words");
+}
+
+#[test]
+fn a_container_that_wants_a_restart_for_it_runs_again_however_it_ended() {
+    let mut spec = with_cpu("200m", "RestartContainer");
+    spec["restartPolicy"] = json!("OnFailure");
+    let mut story = story(spec).has("c", 0, State::Running);
+    story.progress.given.insert("c".into(), serde_json::from_value(json!({"requests": {"cpu": "100m"}})).unwrap());
+    assert_eq!(story.does(), ["kill c0 30"]);
+    story.observed.containers[0].state = State::Exited;
+    assert!(story.does().first().is_some_and(|first| first != "start c 1"), "without that it has done its work");
+    story.progress.restarts.insert("c0".into());
+    assert_eq!(story.does(), ["start c 1"]);
 }

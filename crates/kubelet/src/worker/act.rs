@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use client::{reference, write};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
 
@@ -17,7 +17,7 @@ use crate::start_error::StartError;
 use crate::{cgroups, sandbox, spec, statics};
 
 /// A request to the API server or the engine takes at most this long; longer ones have limits of their own.
-const REQUEST: Duration = Duration::from_secs(120);
+pub(super) const REQUEST: Duration = Duration::from_secs(120);
 
 /// What came to its end.
 pub(super) enum Finished {
@@ -26,6 +26,7 @@ pub(super) enum Finished {
     Sandbox(Result<(), String>),
     SandboxStopped(Result<(), String>),
     Started { name: String, result: Result<(), StartError> },
+    Resized { name: String, given: Box<ResourceRequirements>, result: Result<(), String> },
     Killed { id: String, error: Option<String> },
     Removed { id: String },
     CleanedUp { all: bool, result: Result<(), String> },
@@ -37,7 +38,7 @@ fn failed(seconds: i64) -> Step {
     Step::Failed { retry_at: later(seconds) }
 }
 
-fn later(seconds: i64) -> Timestamp {
+pub(super) fn later(seconds: i64) -> Timestamp {
     let now = Timestamp::now();
     now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(now)
 }
@@ -54,6 +55,7 @@ impl Worker {
             Action::StopSandbox { id } => self.stop_sandbox(id),
             Action::Start { name, attempt } => self.start(name, attempt),
             Action::Kill { id, name, grace_seconds, reason } => self.kill(&id, &name, grace_seconds, &reason),
+            Action::Resize { id, name } => self.resize(id, name),
             Action::Remove { id } => self.remove(id),
             Action::CleanUp { all } => self.clean_up(all),
             Action::Delete => self.delete(),
@@ -116,6 +118,7 @@ impl Worker {
         let Some(sandbox) = self.observed.sandboxes.first().cloned() else { return };
         self.progress.starting.insert(name.clone());
         self.progress.waiting.remove(&name);
+        let regroup = self.regroup(&name);
         let start = start::Start {
             context: Arc::clone(&self.context),
             pod: Arc::clone(&self.pod),
@@ -127,6 +130,9 @@ impl Worker {
         };
         let cancelled = self.starts.clone();
         self.work.spawn(async move {
+            if let Some(regroup) = regroup {
+                regroup.run().await;
+            }
             let result = tokio::select! {
                 result = start.run(&name) => result,
                 () = cancelled.cancelled() => Err(StartError::new("ContainerCreating", "the pod ends")),
@@ -145,6 +151,10 @@ impl Worker {
     fn kill(&mut self, id: &str, name: &str, grace_seconds: i64, reason: &KillReason) {
         self.progress.stopping.insert(id.to_owned(), later(grace_seconds));
         let Some(record) = self.observed.containers.iter().find(|record| record.id == id).cloned() else { return };
+        let again = !matches!(reason, KillReason::PodEnds) && spec::restart_policy(&self.pod) != "Never";
+        if again {
+            self.progress.restarts.insert(id.to_owned());
+        }
         self.tell_kill(name, reason);
         let (context, pod) = (Arc::clone(&self.context), Arc::clone(&self.pod));
         let ip = self.pod_ips().first().cloned();
@@ -160,6 +170,7 @@ impl Worker {
             KillReason::PodEnds => format!("Stopping container {name}"),
             KillReason::Probe(probe) => format!("Container {name} failed {probe} probe, will be restarted"),
             KillReason::Changed => format!("Container {name} definition changed, will be restarted"),
+            KillReason::Resized => format!("Container {name} resize requires restart"),
         };
         ContainerEvents::new(&self.context.recorder, &self.pod, &entry).normal("Killing", message);
     }
@@ -225,6 +236,7 @@ impl Worker {
                     result.map_or_else(|error| self.fails("KillPodSandboxError", &error), |()| Step::Todo);
             }
             Finished::Started { name, result } => self.started(name, result),
+            Finished::Resized { name, given, result } => self.resized(name, *given, result),
             Finished::Killed { id, error } => {
                 self.progress.stopping.remove(&id);
                 if let Some(error) = error {
@@ -233,6 +245,7 @@ impl Worker {
             }
             Finished::Removed { id } => {
                 self.progress.removing.remove(&id);
+                self.progress.restarts.remove(&id);
                 self.last_words.remove(&id);
             }
             Finished::CleanedUp { all, result } => {

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::podlife::resize::Refusal;
 use crate::podlife::{Probed, Verdict};
 
 /// What of a pod changed since it was read last.
@@ -28,6 +29,8 @@ pub(crate) struct News {
     pub(crate) look: bool,
     /// A ConfigMap or Secret changed.
     pub(crate) refresh: bool,
+    /// Whether the node can give the resources that the pod asks for by now.
+    pub(crate) refusal: Option<Option<Refusal>>,
     /// By container id.
     pub(crate) probed: HashMap<String, Probed>,
 }
@@ -72,6 +75,10 @@ impl Inbox {
 
     pub(crate) fn verdict(&self, verdict: Verdict) {
         self.put(|news| news.verdict = Some(verdict));
+    }
+
+    pub(crate) fn refusal(&self, refusal: Option<Refusal>) {
+        self.put(|news| news.refusal = Some(refusal));
     }
 
     pub(crate) fn look(&self) {

@@ -254,6 +254,15 @@ impl RuntimeService for Native {
         self.inner.cgroups.limit(&container.cgroup, &limits(&resources)).map_err(internal)
     }
 
+    async fn update_pod_sandbox_resources(
+        &self,
+        sandbox_id: &str,
+        resources: LinuxContainerResources,
+    ) -> Result<(), CriError> {
+        let cgroup = self.sandbox(sandbox_id)?.record.lock().cgroup.clone();
+        self.inner.cgroups.limit(&cgroup, &limits(&resources)).map_err(internal)
+    }
+
     async fn reopen_container_log(&self, container_id: &str) -> Result<(), CriError> {
         let (sandbox, _) = self.container(container_id)?;
         let request = crate::shim::protocol::Request::ReopenLog { id: container_id.to_owned() };

@@ -78,11 +78,30 @@ pub(super) async fn claim(
         if let Some(old) = old {
             keep_ports(new, old);
         }
+        share_ports(new);
         let ports = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
+        let mut chosen: Vec<(Value, Value)> = Vec::new();
         for (i, port) in ports.into_iter().flatten().enumerate() {
             let protocol = protocol(port).to_owned();
             let place = Place { path: format!("spec.ports[{i}].nodePort"), field: "nodePort", protocol: &protocol };
-            claim_port(context, &place, api::meta::map_mut(port), &owner, &before, claim).await?;
+            let object = api::meta::map_mut(port);
+            let number = object.get("port").cloned().unwrap_or_default();
+            // The same port of another protocol is reached at the same one of the nodes.
+            let unsaid = object.get("nodePort").and_then(Value::as_u64).unwrap_or(0) == 0;
+            let same = chosen.iter().find(|(other, _)| *other == number && unsaid);
+            if let Some((_, node_port)) = same {
+                object.insert("nodePort".into(), node_port.clone());
+            }
+            let claimed = claim_port(context, &place, object, &owner, &before, claim).await;
+            match claimed {
+                // Nobody asked for just this one.
+                Err(_) if same.is_some() => {
+                    object.remove("nodePort");
+                    claim_port(context, &place, object, &owner, &before, claim).await?;
+                }
+                claimed => claimed?,
+            }
+            chosen.extend(object.get("nodePort").cloned().map(|node_port| (number, node_port)));
         }
     } else {
         for port in new.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -133,6 +152,20 @@ async fn claim_port(
         return Ok(());
     }
     refuse("provided port is already allocated".into())
+}
+
+/// A port without a word about the nodes' gets what the same port of another protocol asks for.
+fn share_ports(service: &mut Value) {
+    let ports = service.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
+    let Some(ports) = ports else { return };
+    let asked: Vec<(Option<u64>, u64)> =
+        ports.iter().filter_map(|p| Some((number(p, "port"), number(p, "nodePort")?))).collect();
+    for port in ports {
+        let same = asked.iter().find(|(other, _)| *other == number(port, "port"));
+        if let (None, Some((_, node_port)), Some(port)) = (number(port, "nodePort"), same, port.as_object_mut()) {
+            port.insert("nodePort".into(), (*node_port).into());
+        }
+    }
 }
 
 fn keep_health_port(new: &mut Value, old: &Value) {

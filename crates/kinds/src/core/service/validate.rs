@@ -165,6 +165,9 @@ pub(crate) fn prepare_update(new: &mut Value, old: &Value) {
             }
         }
     }
+    if was != "ExternalName" && now == "ExternalName" {
+        drop_addresses(new, old);
+    }
     let outside = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
     if outside(&was) && !outside(&now) {
         release(new, old);
@@ -174,6 +177,18 @@ pub(crate) fn prepare_update(new: &mut Value, old: &Value) {
     let same = new.pointer("/spec/healthCheckNodePort") == old.pointer("/spec/healthCheckNodePort");
     if !needed && same {
         api::meta::child_mut(api::meta::map_mut(new), "spec").remove("healthCheckNodePort");
+    }
+}
+
+/// A Service that becomes another name for something gives its addresses back, unless it asks for others than it had
+/// (which is a mistake).
+fn drop_addresses(new: &mut Value, old: &Value) {
+    const FIELDS: [&str; 2] = ["clusterIP", "clusterIPs"];
+    let spec = api::meta::child_mut(api::meta::map_mut(new), "spec");
+    let had = |field: &str| old.pointer(&format!("/spec/{field}"));
+    let kept = |field: &&str| spec.get(*field).is_none_or(|v| At::new(v, "").is_empty() || Some(v) == had(field));
+    if FIELDS.iter().all(kept) {
+        FIELDS.iter().for_each(|field| drop(spec.remove(*field)));
     }
 }
 
