@@ -59,7 +59,12 @@ fn containers_see_what_they_were_promised() {
     let cluster = Cluster::start();
     let volumes = json!({"volumes": [{"name": "v", "image": {"reference": "nginx", "pullPolicy": "IfNotPresent"}}]});
     let mounts = json!({"volumeMounts": [{"name": "v", "mountPath": "/image"}]});
-    cluster.apply(&pod("image", "test -x /image/usr/sbin/nginx && ! touch /image/x 2>/dev/null && echo yes", &volumes, &mounts));
+    cluster.apply(&pod(
+        "image",
+        "test -x /image/usr/sbin/nginx && ! touch /image/x 2>/dev/null && echo yes",
+        &volumes,
+        &mounts,
+    ));
     until(&cluster, "image", "Succeeded");
     assert_eq!(cluster.kubectl(&["logs", "image"]).must().trim_end().lines().last(), Some("yes"));
     // A last line without an end has none in the message either.
