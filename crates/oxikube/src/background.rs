@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::instance::{Instance, State};
 use crate::logging;
 use crate::problem::{During, Problem, file};
@@ -39,6 +41,25 @@ pub(crate) async fn start(instance: &Instance, command: &str, arguments: &[Strin
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// After SIGKILL only the kernel itself can hold a process.
+const KILL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks a process to end, and kills it when it has not after `patience`.
+pub(crate) async fn end(pid: i32, patience: Duration) -> Result<(), Problem> {
+    let failed = format!("cannot stop process {pid}");
+    // One that was stopped (SIGSTOP) hears of it only when it goes on.
+    let asked = &[Signal::SIGTERM, Signal::SIGCONT][..];
+    for (signals, patience) in [(asked, patience), (&[Signal::SIGKILL], KILL_PATIENCE)] {
+        for signal in signals {
+            sys::process::kill(pid, *signal as i32).during(&failed)?;
+        }
+        if let Ok(ended) = tokio::time::timeout(patience, sys::process::ended(pid)).await {
+            return ended.during(failed);
+        }
+    }
+    Err(Problem::new(format!("process {pid} does not end")))
 }
 
 /// Says when a process that was just started ends; never, without one.

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
-use nix::sys::signal::Signal;
 
+use crate::background;
 use crate::cli::DataDir;
 use crate::compose;
 use crate::instance::{Instance, Ownership, State};
-use crate::problem::{During, Problem};
+use crate::problem::Problem;
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ pub(crate) async fn run(args: &DownArgs) -> Result<(), Problem> {
 pub(crate) async fn stop_all(instance: &Instance, name: Option<&str>) -> Result<Ownership, Problem> {
     let name = match instance.state()? {
         State::Up(running) => {
-            stop(running.pid).await?;
+            background::end(running.pid, PATIENCE).await?;
             println!("server stopped");
             running.name
         }
@@ -58,15 +58,4 @@ pub(crate) async fn stop_all(instance: &Instance, name: Option<&str>) -> Result<
     compose::teardown(instance, &name).await?;
     println!("containers and network removed");
     Ok(ownership)
-}
-
-async fn stop(pid: i32) -> Result<(), Problem> {
-    let failed = format!("cannot stop process {pid}");
-    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        sys::process::kill(pid, signal as i32).during(&failed)?;
-        if let Ok(ended) = tokio::time::timeout(PATIENCE, sys::process::ended(pid)).await {
-            return ended.during(failed);
-        }
-    }
-    Err(Problem::new(format!("process {pid} does not end")))
 }

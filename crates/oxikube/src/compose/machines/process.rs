@@ -7,11 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cluster::machines::Machine;
-use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 
-use crate::logging;
 use crate::problem::{During, Problem, file};
+use crate::{background, logging};
 
 /// A process that ends is started anew, later each time; one that ran for long starts from the first again.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -63,7 +62,7 @@ impl Part {
 
     /// Asks its process to end, and kills it when it does not.
     pub(crate) async fn end(self, pid: i32) -> Result<(), Problem> {
-        end(pid, if self == Self::Etcd { PATIENCE_OF_ETCD } else { PATIENCE }).await
+        background::end(pid, if self == Self::Etcd { PATIENCE_OF_ETCD } else { PATIENCE }).await
     }
 
     /// Words by which its process is told from all others.
@@ -162,16 +161,4 @@ impl Process {
             None => command.spawn().during(failed),
         }
     }
-}
-
-async fn end(pid: i32, patience: Duration) -> Result<(), Problem> {
-    let failed = format!("cannot stop process {pid}");
-    sys::process::kill(pid, Signal::SIGTERM as i32).during(&failed)?;
-    // One that was stopped (SIGSTOP) hears of it only when it goes on.
-    sys::process::kill(pid, Signal::SIGCONT as i32).during(&failed)?;
-    if let Ok(ended) = tokio::time::timeout(patience, sys::process::ended(pid)).await {
-        return ended.during(failed);
-    }
-    sys::process::kill(pid, Signal::SIGKILL as i32).during(&failed)?;
-    sys::process::ended(pid).await.during(failed)
 }
