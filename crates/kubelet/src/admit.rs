@@ -13,21 +13,14 @@ const EVERYWHERE: &str = "0.0.0.0";
 
 /// What all containers of a pod ask for at once, in thousandths; init containers run one by one.
 pub(crate) fn requests(pod: &Pod, resource: &str) -> i64 {
-    let of = |container: &Container| qos::request(container, resource).and_then(quantity::milli).unwrap_or(0);
-    let spec = spec::pod_spec(pod);
-    let main: i64 = spec.containers.iter().map(of).sum();
-    let mut sidecars = 0;
-    let mut highest = 0;
-    for container in spec.init_containers.iter().flatten() {
-        if container.restart_policy.as_deref() == Some("Always") {
-            sidecars += of(container);
-            highest = highest.max(sidecars);
-        } else {
-            highest = highest.max(sidecars + of(container));
-        }
-    }
-    let overhead = spec.overhead.as_ref().and_then(|overhead| overhead.get(resource)).and_then(quantity::milli);
-    (main + sidecars).max(highest) + overhead.unwrap_or(0)
+    let asked = spec::containers(pod).into_iter().map(|entry| (entry.role, request(&entry.container, resource)));
+    let overhead = spec::pod_spec(pod).overhead.as_ref().and_then(|overhead| overhead.get(resource));
+    spec::at_a_time(asked) + overhead.and_then(quantity::milli).unwrap_or(0)
+}
+
+/// What a container asks for, in thousandths.
+fn request(container: &Container, resource: &str) -> i64 {
+    qos::request(container, resource).and_then(quantity::milli).unwrap_or(0)
 }
 
 pub(crate) fn is_terminal(pod: &Pod) -> bool {
@@ -137,9 +130,7 @@ fn asks_for_more(pod: &Pod) -> bool {
         let Some(entry) = spec::find(pod, &told.name) else { return false };
         let Some(given) = &told.resources else { return false };
         let had = Container { resources: Some(given.clone()), ..Container::default() };
-        let of =
-            |container: &Container, name: &str| qos::request(container, name).and_then(quantity::milli).unwrap_or(0);
-        ["cpu", "memory"].iter().any(|name| of(&entry.container, name) > of(&had, name))
+        ["cpu", "memory"].iter().any(|name| request(&entry.container, name) > request(&had, name))
     })
 }
 

@@ -53,15 +53,7 @@ pub(crate) fn sum(pod: &Pod, node_memory: i64) -> LinuxContainerResources {
     let entries = entries.iter().filter(|entry| entry.role != Role::Ephemeral);
     let each: Vec<_> = entries.map(|entry| (entry.role, linux_resources(pod, &entry.container, node_memory))).collect();
     let total = |value: fn(&LinuxContainerResources) -> i64| {
-        let (mut main, mut sidecars, mut highest) = (0, 0, 0);
-        for (role, resources) in &each {
-            match role {
-                Role::Sidecar => sidecars += value(resources),
-                Role::Init => highest = highest.max(sidecars + value(resources)),
-                _ => main += value(resources),
-            }
-        }
-        highest.max(main + sidecars)
+        spec::at_a_time(each.iter().map(|(role, resources)| (*role, value(resources))))
     };
     let all = |value: fn(&LinuxContainerResources) -> i64| {
         if each.iter().any(|(_, resources)| value(resources) == 0) { 0 } else { total(value) }

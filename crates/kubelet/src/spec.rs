@@ -60,6 +60,21 @@ pub(crate) fn containers(pod: &Pod) -> Vec<Entry<'_>> {
     init.chain(main).chain(ephemeral).collect()
 }
 
+/// The most that containers have at a time: sidecars and main containers together, or an init container and the sidecars
+/// before it.
+pub(crate) fn at_a_time(amounts: impl IntoIterator<Item = (Role, i64)>) -> i64 {
+    let (mut main, mut sidecars, mut highest) = (0, 0, 0);
+    for (role, amount) in amounts {
+        match role {
+            Role::Sidecar => sidecars += amount,
+            Role::Init => highest = highest.max(sidecars + amount),
+            Role::Main => main += amount,
+            Role::Ephemeral => {}
+        }
+    }
+    highest.max(main + sidecars)
+}
+
 pub(crate) fn find<'a>(pod: &'a Pod, name: &str) -> Option<Entry<'a>> {
     containers(pod).into_iter().find(|entry| entry.name() == name)
 }

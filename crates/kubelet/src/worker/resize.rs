@@ -67,14 +67,16 @@ impl Worker {
         let wanted = spec::find(&self.pod, name)?.container.resources.clone().unwrap_or_default();
         let before = self.progress.given.insert(name.to_owned(), wanted.clone());
         let changed = before.is_some_and(|before| before != wanted);
-        if changed { self.group() } else { None }
+        if changed { self.group(name) } else { None }
     }
 
-    fn group(&self) -> Option<Group> {
+    /// The group when a container has what the pod says, and the others what they were given.
+    fn group(&self, name: &str) -> Option<Group> {
         let sandbox_id = self.observed.sandboxes.first()?.id.clone();
         let mut after = (*self.pod).clone();
         let spec = after.spec.as_mut()?;
-        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+        let all = spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten());
+        for container in all.filter(|container| container.name != name) {
             if let Some(given) = self.progress.given.get(&container.name) {
                 container.resources = Some(given.clone());
             }
@@ -85,14 +87,7 @@ impl Worker {
     pub(super) fn resize(&mut self, id: String, name: String) {
         let Some(container) = spec::find(&self.pod, &name).map(|entry| entry.container.into_owned()) else { return };
         let given = container.resources.clone().unwrap_or_default();
-        let before = self.progress.given.insert(name.clone(), given.clone());
-        let group = self.group();
-        // It has them when it is done.
-        match before {
-            Some(before) => self.progress.given.insert(name.clone(), before),
-            None => self.progress.given.remove(&name),
-        };
-        let Some(group) = group else { return };
+        let Some(group) = self.group(&name) else { return };
         self.progress.resizing.insert(name.clone());
         let pod = Arc::clone(&self.pod);
         self.work.spawn(async move {
