@@ -76,13 +76,15 @@ fn object(source: &At<'_>, errors: &mut Errors) {
 fn external(source: &At<'_>, errors: &mut Errors) {
     identifier(&source.get("metric"), errors);
     let goal = goal(source, errors);
-    match (goal.get("value"), goal.get("averageValue")) {
-        (whole, average) if !whole.is_set() && !average.is_set() => {
-            errors.push(average.required("must set either a target value for metric or a per-pod target"));
-        }
-        (whole, average) if whole.is_set() && average.is_set() => {
-            errors.push(whole.forbidden("may not set both a target value for metric and a per-pod target"));
-        }
+    let (whole, average) = (goal.get("value"), goal.get("averageValue"));
+    either(&average, &whole, "a target value for metric", "a per-pod target", errors);
+}
+
+/// One of two goals, of which the first is what lacks if there is none, and the second what is too much.
+fn either(lacking: &At<'_>, excess: &At<'_>, one: &str, other: &str, errors: &mut Errors) {
+    match (lacking.is_set(), excess.is_set()) {
+        (false, false) => errors.push(lacking.required(&format!("must set either {one} or {other}"))),
+        (true, true) => errors.push(excess.forbidden(format!("may not set both {one} and {other}"))),
         _ => {}
     }
 }
@@ -110,15 +112,8 @@ fn resource(field: &str, source: &At<'_>, errors: &mut Errors) {
         check::optional_named(&container, api::names::dns_label, errors);
     }
     let goal = goal(source, errors);
-    match (goal.get("averageUtilization"), goal.get("averageValue")) {
-        (share, average) if !share.is_set() && !average.is_set() => {
-            errors.push(share.required("must set either a target raw value or a target utilization"));
-        }
-        (share, average) if share.is_set() && average.is_set() => {
-            errors.push(average.forbidden("may not set both a target raw value and a target utilization"));
-        }
-        _ => {}
-    }
+    let (share, average) = (goal.get("averageUtilization"), goal.get("averageValue"));
+    either(&share, &average, "a target raw value", "a target utilization", errors);
 }
 
 /// What the metric is to become.
