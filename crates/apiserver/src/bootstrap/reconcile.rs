@@ -22,8 +22,9 @@ pub(super) async fn ensure(server: &Arc<Server>, plural: &str, wanted: Value) ->
     let context = server.own(GROUP, plural, api::meta::namespace(&wanted))?;
     let name = api::meta::name(&wanted).to_owned();
     for _ in 0..ATTEMPTS {
-        let Ok(present) = context.current(&name).await else {
-            return super::ensure(server, GROUP, plural, wanted).await;
+        let present = match context.current(&name).await {
+            Err(error) if error.reason == "NotFound" => return super::ensure(server, GROUP, plural, wanted).await,
+            present => present?,
         };
         let Some(better) = reconciled(&present.tree()?, &wanted) else { return Ok(()) };
         match context.update(&name, better).await {
@@ -89,20 +90,16 @@ fn add_rules(better: &mut Value, wanted: &Value) {
     let rules = |role: &Value| -> Vec<Rule> {
         role.get("rules").cloned().and_then(|rules| serde_json::from_value(rules).ok()).unwrap_or_default()
     };
-    let (Some(list), missing) =
-        (wanted.get("rules").and_then(Value::as_array), covers::missing(&rules(better), &rules(wanted)))
-    else {
-        return;
-    };
+    let missing = covers::missing(&rules(better), &rules(wanted));
     if missing.is_empty() {
         return;
     }
     let missing = missing.into_iter().filter_map(|rule| serde_json::to_value(rule).ok());
-    // A role without a rule gets the rules as they are written.
     let map = api::meta::map_mut(better);
     match map.get_mut("rules").and_then(Value::as_array_mut).filter(|rules| !rules.is_empty()) {
         Some(rules) => rules.extend(missing),
-        None => drop(map.insert("rules".into(), list.clone().into())),
+        // A role without a rule gets the rules as they are written.
+        None => drop(map.insert("rules".into(), wanted.get("rules").cloned().unwrap_or_default())),
     }
 }
 

@@ -78,31 +78,7 @@ pub(super) async fn claim(
         if let Some(old) = old {
             keep_ports(new, old);
         }
-        share_ports(new);
-        let ports = new.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
-        let mut chosen: Vec<(Value, Value)> = Vec::new();
-        for (i, port) in ports.into_iter().flatten().enumerate() {
-            let protocol = protocol(port).to_owned();
-            let place = Place { path: format!("spec.ports[{i}].nodePort"), field: "nodePort", protocol: &protocol };
-            let object = api::meta::map_mut(port);
-            let number = object.get("port").cloned().unwrap_or_default();
-            // The same port of another protocol is reached at the same one of the nodes.
-            let unsaid = object.get("nodePort").and_then(Value::as_u64).unwrap_or(0) == 0;
-            let same = chosen.iter().find(|(other, _)| *other == number && unsaid);
-            if let Some((_, node_port)) = same {
-                object.insert("nodePort".into(), node_port.clone());
-            }
-            let claimed = claim_port(context, &place, object, &owner, &before, claim).await;
-            match claimed {
-                // Nobody asked for just this one.
-                Err(_) if same.is_some() => {
-                    object.remove("nodePort");
-                    claim_port(context, &place, object, &owner, &before, claim).await?;
-                }
-                claimed => claimed?,
-            }
-            chosen.extend(object.get("nodePort").cloned().map(|node_port| (number, node_port)));
-        }
+        claim_node_ports(context, new, &owner, &before, claim).await?;
     } else {
         for port in new.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
             if let Some(port) = port.as_object_mut() {
@@ -112,6 +88,39 @@ pub(super) async fn claim(
     }
     let now = keys(new);
     claim.keys_freed = before.into_iter().filter(|key| !now.contains(key)).collect();
+    Ok(())
+}
+
+/// A port of the nodes for each port of the service; one for ports that differ in their protocol only.
+async fn claim_node_ports(
+    context: &Context,
+    service: &mut Value,
+    owner: &Value,
+    before: &[String],
+    claim: &mut Claim,
+) -> Result<(), ApiError> {
+    share_ports(service);
+    let mut chosen: Vec<(Option<u64>, Value)> = Vec::new();
+    let ports = service.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
+    for (i, port) in ports.into_iter().flatten().enumerate() {
+        let protocol = protocol(port).to_owned();
+        let place = Place { path: format!("spec.ports[{i}].nodePort"), field: "nodePort", protocol: &protocol };
+        let (own, unsaid) = (number(port, "port"), number(port, "nodePort").is_none());
+        let same = chosen.iter().find(|(other, _)| *other == own && unsaid);
+        let object = api::meta::map_mut(port);
+        if let Some((_, node_port)) = same {
+            object.insert("nodePort".into(), node_port.clone());
+        }
+        match claim_port(context, &place, object, owner, before, claim).await {
+            // Nobody asked for just this one.
+            Err(_) if same.is_some() => {
+                object.remove("nodePort");
+                claim_port(context, &place, object, owner, before, claim).await?;
+            }
+            claimed => claimed?,
+        }
+        chosen.extend(object.get("nodePort").cloned().map(|node_port| (own, node_port)));
+    }
     Ok(())
 }
 
