@@ -100,6 +100,12 @@ fn malformed() -> Vec<Case> {
         ),
         ("POST", MAPS, "application/vnd.kubernetes.protobuf", "junk".into(), 400, "BadRequest", ""),
         ("POST", MAPS, "application/vnd.kubernetes.protobuf", "k8s\0\u{1}\u{2}".into(), 400, "BadRequest", ""),
+    ]
+}
+
+/// Well formed, but not what the fields are made for.
+fn mistyped() -> Vec<Case> {
+    vec![
         (
             "POST",
             MAPS,
@@ -230,6 +236,11 @@ fn objects() -> Vec<Case> {
             "the name of the object (b) does not match the name on the URL (a)",
         ),
         ("PUT", "/api/v1/nodes/none", JSON, map("none"), 404, "NotFound", "nodes \"none\" not found"),
+    ]
+}
+
+fn absences_and_deletions() -> Vec<Case> {
+    vec![
         (
             "GET",
             "/api/v1/namespaces/default/configmaps/none",
@@ -383,7 +394,7 @@ fn every_answer_is_a_status() {
     cluster.up(&[]);
     cluster.kubectl(&["create", "configmap", "a", "--from-literal=x=y"]).must();
     let client = Client::new(&cluster);
-    let cases = [malformed(), objects(), paths(), patches()].concat();
+    let cases = [malformed(), mistyped(), objects(), absences_and_deletions(), paths(), patches()].concat();
     let wrong: Vec<String> = cases.iter().filter_map(|case| client.check(case)).collect();
     assert!(wrong.is_empty(), "{} of {} are wrong:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 

@@ -54,9 +54,17 @@ fn a_good_pod_passes() {
     assert_eq!(said(&validate(&rich)), "");
 }
 
+/// Each fragment of a container is refused with such words.
+fn refused_in_containers(cases: &[(Value, &str)]) {
+    for (fragment, expected) in cases {
+        let text = said(&validate(&with(&container(fragment.clone()))));
+        assert!(text.contains(expected), "{fragment}: {text}");
+    }
+}
+
 #[test]
-fn containers_that_are_refused() {
-    for (fragment, expected) in [
+fn names_and_environments_of_containers_that_are_refused() {
+    refused_in_containers(&[
         (json!({"name": ""}), "spec.containers[0].name: Required value"),
         (json!({"name": "A"}), "spec.containers[0].name: Invalid value: \"A\": a lowercase RFC 1123 label must"),
         (json!({"image": ""}), "spec.containers[0].image: Required value"),
@@ -101,6 +109,12 @@ fn containers_that_are_refused() {
             json!({"env": [{"name": "a", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.phase"}}}]}),
             "fieldRef.fieldPath: Unsupported value: \"status.phase\": supported values: \"metadata.name\"",
         ),
+    ]);
+}
+
+#[test]
+fn resources_and_mounts_of_containers_that_are_refused() {
+    refused_in_containers(&[
         (
             json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}),
             "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
@@ -116,6 +130,12 @@ fn containers_that_are_refused() {
         (json!({"volumeMounts": [{"name": "w"}]}), "spec.containers[0].volumeMounts[0].name: Not found: \"w\""),
         (json!({"volumeMounts": [{"mountPath": ""}]}), "spec.containers[0].volumeMounts[0].mountPath: Required value"),
         (json!({"volumeMounts": [{"subPath": "../x"}]}), "subPath: Invalid value: \"../x\": must not contain '..'"),
+    ]);
+}
+
+#[test]
+fn probes_and_privileges_of_containers_that_are_refused() {
+    refused_in_containers(&[
         (json!({"livenessProbe": {}}), "spec.containers[0].livenessProbe: Required value: must specify a handler type"),
         (
             json!({"livenessProbe": {"exec": {"command": ["a"]}, "tcpSocket": {"port": 1}}}),
@@ -137,10 +157,7 @@ fn containers_that_are_refused() {
             json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": false}}),
             "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
         ),
-    ] {
-        let text = said(&validate(&with(&container(fragment.clone()))));
-        assert!(text.contains(expected), "{fragment}: {text}");
-    }
+    ]);
 }
 
 #[test]
